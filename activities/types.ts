@@ -1,0 +1,99 @@
+import type { Digest } from "../oci/digest.ts";
+import type { Repository } from "../oci/repository.ts";
+import type {
+  CurrentRelease,
+  DeployInput,
+  HttpCheck,
+  MachineGroup,
+  MachineView,
+  Release,
+  ReplicateImageInput,
+  TurnRequest,
+} from "../workflows/types.ts";
+
+/** Activities of `host:<id>` that build. */
+export interface BuildActivities {
+  /** Heartbeats its phase: starting, listening, ready. Answers the builder's address within the org's network. */
+  wakeBuilder(input: { org: string }): Promise<{ address: string; wokenFrom: "running" | "suspended" | "stopped" | "absent" }>;
+  /** Solves and pushes `imageHost/org/app:tag`; the digest is the exporter's word, which `verifyImage` does not trust. */
+  build(input: BuildInput): Promise<BuildOutput>;
+}
+
+export type BuildInput = {
+  org: string;
+  app: string;
+  /** names the build's log, and with the attempt its tag */
+  workflowId: string;
+  runId: string;
+  source: DeployInput["source"];
+  build: DeployInput["config"]["build"];
+  noCache: boolean;
+  labels: Readonly<Record<string, string>>;
+};
+
+export type BuildOutput = {
+  repository: Repository;
+  tag: string;
+  imageName: string;
+  exporterDigest: Digest;
+  cachedSteps: number;
+  steps: number;
+};
+
+/** Activities of `host:<id>` about images. */
+export interface ImageActivities {
+  /** Reads back from containerd what the mirror recorded under the tag: digest, all content, chain ids, snapshots. */
+  verifyImage(input: {
+    org: string;
+    repository: Repository;
+    tag: string;
+    exporterDigest: Digest;
+  }): Promise<{ digest: Digest; sizeBytes: number }>;
+  /** Pins the digest with a lease of its own, so that the pin outlives the push. Idempotent. */
+  pinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
+  /** Sends what upstream lacks, reads the manifest back by digest. Heartbeats bytes. */
+  pushUpstream(input: ReplicateImageInput): Promise<{ sentBytes: number; skippedBytes: number }>;
+  /** Lets go of the replication's pin; only after the image is durable. */
+  unpinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
+}
+
+/** Activities of `host:<id>` about machines. */
+export interface MachineActivities {
+  /** Idempotent: the id is deterministic, a machine of that id that runs the digest is answered as it is. */
+  startMachine(input: StartMachineInput): Promise<MachineView>;
+  /** Waits until every check passed once in a row of one; fails fast when the machine exits. Heartbeats. */
+  awaitHealthy(input: { org: string; machineId: string; address: string; checks: readonly HttpCheck[]; timeoutMs: number }): Promise<void>;
+  /** Sends new connections of the app to these machines and none else; answers when the router has persisted it. */
+  switchRoute(input: { org: string; app: string; port: number; addresses: readonly string[] }): Promise<{ url: string }>;
+  /** Signal, wait, kill, remove with snapshot, network and lease. Idempotent. */
+  removeMachine(input: { org: string; machineId: string; signal: string; timeoutMs: number }): Promise<void>;
+  /** Machines of the app as containerd has them. */
+  listMachines(input: { org: string; app: string }): Promise<MachineView[]>;
+}
+
+export type StartMachineInput = {
+  org: string;
+  app: string;
+  version: number;
+  group: MachineGroup;
+  ordinal: number;
+  image: { name: string; digest: Digest };
+  env: Readonly<Record<string, string>>;
+  killSignal: string;
+};
+
+/** Activities of `control`. */
+export interface ControlActivities {
+  /** The host that builds and runs this app. */
+  placeApp(input: { org: string; app: string }): Promise<{ host: string }>;
+  /** A release made earlier under this idempotency key, from the bucket: it outlives Temporal's retention. */
+  findRelease(input: { org: string; app: string; key: string }): Promise<Release | undefined>;
+  /** Written only if absent; a second write of the same release is a success. */
+  recordRelease(input: { release: Release }): Promise<void>;
+  /** Signal-with-start of `app`. */
+  askForTurn(input: { org: string; app: string; request: TurnRequest }): Promise<void>;
+  /** Whether a run is still open: a turn whose holder is gone is taken back. */
+  isRunOpen(input: { workflowId: string; runId: string }): Promise<boolean>;
+}
+
+export type { CurrentRelease };

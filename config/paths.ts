@@ -1,0 +1,30 @@
+import path from "node:path";
+import type { Settings } from "./settings.ts";
+
+/** One place for every file of an instance. `dataDir` survives a reboot, `runDir` need not. */
+export const instancePaths = {
+  settings: (dataDir: string) => path.join(dataDir, "settings.json"),
+  orgDir: (s: Settings, org: string) => path.join(s.dataDir, "orgs", org),
+  builderCache: (s: Settings, org: string) => path.join(s.dataDir, "orgs", org, "builder"),
+  networks: (s: Settings) => path.join(s.dataDir, "networks.json"),
+  cniState: (s: Settings) => path.join(s.dataDir, "cni"),
+  mirrorState: (s: Settings) => path.join(s.dataDir, "mirror"),
+  routes: (s: Settings) => path.join(s.dataDir, "routes.json"),
+  machineDir: (s: Settings, machineId: string) => path.join(s.dataDir, "machines", machineId),
+  machineLog: (s: Settings, machineId: string) => path.join(s.dataDir, "logs", "machines", `${machineId}.log`),
+  /** `runDigest` is a hash of the workflow id: ids hold slashes */
+  buildLog: (s: Settings, runDigest: string) => path.join(s.dataDir, "logs", "builds", `${runDigest}.jsonl`),
+  processLog: (s: Settings, name: string) => path.join(s.dataDir, "logs", "processes", `${name}.log`),
+} as const;
+
+/** The containerd namespace of an org: with content_sharing_policy = "isolated" the border between tenants (design, invariant 9). */
+export function orgNamespace(org: string): string {
+  return `slipway-${org}`;
+}
+
+/** The task queue of the activities that touch one host's containerd. */
+export function hostTaskQueue(hostId: string): string {
+  return `host:${hostId}`;
+}
+
+export const controlTaskQueue = "control";

@@ -1,0 +1,97 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+
+const port = z.number().int().min(1).max(65535);
+const absolutePath = z.string().refine((text) => path.isAbsolute(text), "expected an absolute path");
+
+/**
+ * The settings of one Slipway instance on one host: written by `slipway up`, read by each of its processes (`SLIPWAY_SETTINGS`
+ * names the file) and by the CLI. Everything an instance creates on the host carries its id, so that several can stand side by side.
+ */
+export const settingsSchema = z.strictObject({
+  /** 8 hex characters, derived from the data folder; part of every bridge, table, cgroup and namespace name */
+  instance: z.string().regex(/^[0-9a-f]{8}$/),
+  /** everything that must survive a reboot */
+  dataDir: absolutePath,
+  /** sockets and pids; short, as a unix socket's path holds 107 bytes */
+  runDir: absolutePath,
+  hostId: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+  defaultOrg: z.string(),
+  tools: z.strictObject({ binDir: absolutePath, shareDir: absolutePath }),
+  temporal: z.strictObject({ address: z.string(), namespace: z.string(), uiUrl: z.url() }),
+  s3: z.strictObject({
+    endpoint: z.url(),
+    region: z.string(),
+    bucket: z.string(),
+    accessKeyId: z.string(),
+    secretAccessKey: z.string(),
+    forcePathStyle: z.boolean(),
+    /** folder of the embedded S3 server; absent when the bucket is elsewhere */
+    embeddedDir: absolutePath.optional(),
+  }),
+  registry: z.strictObject({
+    /** where the durable registry answers */
+    url: z.url(),
+    listen: z.strictObject({ host: z.string(), port }),
+    /** the host part of every image name; inside an org's network it leads to the mirror */
+    imageHost: z.string(),
+  }),
+  containerd: z.strictObject({
+    socket: absolutePath,
+    /** false: an existing containerd, named by the operator, that Slipway neither starts nor stops */
+    managed: z.boolean(),
+    snapshotter: z.string(),
+  }),
+  mirror: z.strictObject({
+    /** on each org's gateway address */
+    port,
+    adminSocket: absolutePath,
+    /** Docker Hub and friends are asked last; false where they cannot be reached */
+    publicFallback: z.boolean(),
+  }),
+  network: z.strictObject({
+    /** a /16; each org gets a /24 of it */
+    ipv4Pool: z.string(),
+    /** a ULA /48; each org gets a /64 of it */
+    ipv6Pool: z.string(),
+  }),
+  router: z.strictObject({ adminSocket: absolutePath, listenHost: z.string(), firstPort: port }),
+  /** build and machine logs over HTTP, for `watch` and `logs` */
+  logs: z.strictObject({ listen: z.strictObject({ host: z.string(), port }) }),
+  builder: z.strictObject({
+    idleTimeoutMs: z.number().int().positive(),
+    memoryMb: z.number().int().positive(),
+    cpus: z.number().positive(),
+  }),
+  /** PEM file that builders and base images trust beside their own, for networks with a re-signing proxy */
+  caBundle: absolutePath.optional(),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;
+
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}
+
+/** @throws SettingsError naming the file and every wrong key at once. */
+export function loadSettings(file: string): Settings {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new SettingsError(`Cannot read settings "${file}": ${(cause as Error).message}`, { cause });
+  }
+  const result = settingsSchema.safeParse(json);
+  if (result.success) return result.data;
+  const issues = result.error.issues.map((issue) => `  ${issue.path.join(".") || "(file)"}: ${issue.message}`);
+  throw new SettingsError(`Settings "${file}" are wrong:\n${issues.join("\n")}`);
+}
+
+/** The settings file of this process, as its starter named it. */
+export function settingsFromEnvironment(): Settings {
+  const file = process.env.SLIPWAY_SETTINGS;
+  if (file === undefined)
+    throw new SettingsError("Cannot find the settings: SLIPWAY_SETTINGS is not set; `slipway up` starts processes with it");
+  return loadSettings(file);
+}

@@ -1,0 +1,11 @@
+import type { Digest } from "../oci/digest.ts";
+
+/** Workflow ids: what a thing is called decides that it exists once (design, "Names"). */
+export const workflowIds = {
+  deploy: (org: string, app: string, key: string) => `deploy/${org}/${app}/${key}`,
+  app: (org: string, app: string) => `app/${org}/${app}`,
+  replicateImage: (repository: string, digest: Digest) => `replicate/${repository}/${digest}`,
+} as const;
+
+/** Search attributes registered at set-up, all of type Keyword; never secret, never encrypted. */
+export const searchAttributeNames = { org: "SlipwayOrg", app: "SlipwayApp", stage: "SlipwayStage", digest: "SlipwayDigest" } as const;

@@ -1,0 +1,188 @@
+import type { Digest } from "../oci/digest.ts";
+import type { Repository } from "../oci/repository.ts";
+
+/** A packed source tree, uploaded as a blob of `repository`. */
+export type SourceRef = { readonly repository: Repository; readonly digest: Digest; readonly sizeBytes: number };
+
+export type HttpCheck = {
+  readonly path: string;
+  readonly port: number;
+  readonly method: string;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** failures before this much time has passed do not count */
+  readonly gracePeriodMs: number;
+};
+
+/** One process group of an app, resolved from slipway.toml. Today every app has the group `app`. */
+export type MachineGroup = {
+  readonly name: string;
+  readonly command?: readonly string[];
+  readonly count: number;
+  readonly memoryMb: number;
+  readonly cpus: number;
+};
+
+/** slipway.toml, parsed and resolved: what a run needs and nothing of where it came from. */
+export type ResolvedAppConfig = {
+  readonly app: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly build: {
+    readonly dockerfile: string;
+    readonly target?: string;
+    readonly args: Readonly<Record<string, string>>;
+  };
+  readonly groups: readonly MachineGroup[];
+  readonly http?: { readonly internalPort: number; readonly checks: readonly HttpCheck[] };
+  readonly waitTimeoutMs: number;
+  readonly killTimeoutMs: number;
+  readonly killSignal: string;
+};
+
+export type DeployInput = {
+  readonly org: string;
+  readonly app: string;
+  /** idempotency key: the last part of the workflow id */
+  readonly key: string;
+  readonly source: SourceRef;
+  readonly config: ResolvedAppConfig;
+  readonly commit?: { readonly sha: string; readonly dirty: boolean };
+  readonly noCache: boolean;
+};
+
+export const deployStages = ["wake", "build", "import", "verify", "queue", "rollout", "record"] as const;
+export type DeployStage = (typeof deployStages)[number];
+
+export type StepStatus = "pending" | "running" | "done" | "failed" | "skipped";
+
+export type StepView = {
+  readonly name: DeployStage;
+  readonly status: StepStatus;
+  readonly startedAtMs?: number;
+  readonly durationMs?: number;
+  readonly note?: string;
+};
+
+export type ReleaseStatus = "building" | "queued" | "rolling out" | "live" | "failed" | "superseded" | "cancelled";
+
+export type MachineView = {
+  readonly id: string;
+  readonly host: string;
+  readonly group: string;
+  readonly ordinal: number;
+  readonly digest: Digest;
+  readonly state: "created" | "running" | "stopped" | "unknown";
+  readonly healthy: boolean;
+  readonly address?: string;
+};
+
+/** What a run leaves behind for good; written once to the bucket. */
+export type Release = {
+  readonly org: string;
+  readonly app: string;
+  readonly version: number;
+  readonly key: string;
+  readonly runId: string;
+  readonly image: { readonly name: string; readonly digest: Digest };
+  readonly source: SourceRef;
+  readonly config: ResolvedAppConfig;
+  readonly commit?: { readonly sha: string; readonly dirty: boolean };
+  readonly createdAtMs: number;
+};
+
+/** Closed: each maps to one exit code, in `cli/exit-codes.ts`, and nowhere else. */
+export const deployErrorCodes = [
+  "BUILD_FAILED",
+  "IMAGE_FAILED",
+  "BUILDER_UNAVAILABLE",
+  "DEPLOY_UNHEALTHY",
+  "ROLLOUT_FAILED",
+  "SUPERSEDED",
+  "CANCELLED",
+  "CONFIG_INVALID",
+  "UNEXPECTED",
+] as const;
+export type DeployErrorCode = (typeof deployErrorCodes)[number];
+
+export type DeployError = {
+  readonly code: DeployErrorCode;
+  readonly stage: DeployStage;
+  readonly message: string;
+  readonly retryable: boolean;
+  /** the last lines of the failed build step or machine, stripped of control characters */
+  readonly logTail: readonly string[];
+  /** what serves traffic now, in words */
+  readonly serving: string;
+};
+
+/** The answer of the `deploy` workflow's `run` query, and what its result is made of. */
+export type RunView = {
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly org: string;
+  readonly app: string;
+  readonly key: string;
+  readonly status: ReleaseStatus;
+  readonly steps: readonly StepView[];
+  readonly startedAtMs: number;
+  readonly host?: string;
+  readonly image?: { readonly name: string; readonly digest: Digest; readonly sizeBytes: number };
+  readonly version?: number;
+  readonly previousVersion?: number;
+  readonly machines: readonly MachineView[];
+  readonly url?: string;
+  readonly replicationWorkflowId?: string;
+  readonly error?: DeployError;
+};
+
+export type DeployResult = RunView & { readonly changed: boolean };
+
+export type ReplicationStatus = "pending" | "running" | "retrying" | "durable";
+
+export type ReplicationView = {
+  readonly org: string;
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly status: ReplicationStatus;
+  readonly attempts: number;
+  readonly sentBytes: number;
+  readonly lastError?: string;
+};
+
+export type ReplicateImageInput = {
+  readonly org: string;
+  readonly host: string;
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly tag: string;
+  /** carried over continue-as-new */
+  readonly attempts?: number;
+};
+
+export type AppInput = { readonly org: string; readonly app: string; readonly state?: AppState };
+
+export type TurnRequest = {
+  /** workflow id of the run that asks */
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly key: string;
+  /** start of the run: the newest request wins */
+  readonly requestedAtMs: number;
+};
+
+export type CurrentRelease = { readonly release: Release; readonly machines: readonly MachineView[]; readonly url?: string };
+
+export type HistoryEntry = {
+  readonly version: number;
+  readonly workflowId: string;
+  readonly status: "live" | "failed" | "cancelled" | "lost";
+  readonly atMs: number;
+};
+
+export type AppState = {
+  readonly nextVersion: number;
+  readonly current?: CurrentRelease;
+  readonly holder?: TurnRequest & { readonly version: number };
+  readonly waiting: readonly TurnRequest[];
+  readonly history: readonly HistoryEntry[];
+};
