@@ -10,8 +10,11 @@ export const instancePaths = {
   cniState: (s: Settings) => path.join(s.dataDir, "cni"),
   mirrorState: (s: Settings) => path.join(s.dataDir, "mirror"),
   routes: (s: Settings) => path.join(s.dataDir, "routes.json"),
-  machineDir: (s: Settings, machineId: string) => path.join(s.dataDir, "machines", machineId),
-  machineLog: (s: Settings, machineId: string) => path.join(s.dataDir, "logs", "machines", `${machineId}.log`),
+  /** machine ids are unique within an org only: every org has a `builder` */
+  machineDir: (s: Settings, org: string, machineId: string) => path.join(s.dataDir, "machines", org, machineId),
+  machineLog: (s: Settings, org: string, machineId: string) => path.join(s.dataDir, "logs", "machines", org, `${machineId}.log`),
+  /** ip_forward and friends as they were before this instance, for `down` */
+  savedSysctls: (s: Settings) => path.join(s.dataDir, "sysctls.json"),
   /** `runDigest` is a hash of the workflow id: ids hold slashes */
   buildLog: (s: Settings, runDigest: string) => path.join(s.dataDir, "logs", "builds", `${runDigest}.jsonl`),
   processLog: (s: Settings, name: string) => path.join(s.dataDir, "logs", "processes", `${name}.log`),
