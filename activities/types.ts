@@ -1,15 +1,6 @@
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
-import type {
-  CurrentRelease,
-  DeployInput,
-  HttpCheck,
-  MachineGroup,
-  MachineView,
-  Release,
-  ReplicateImageInput,
-  TurnRequest,
-} from "../workflows/types.ts";
+import type { DeployInput, HttpCheck, MachineGroup, MachineView, Release, ReplicateImageInput, TurnRequest } from "../workflows/types.ts";
 
 /** Activities of `host:<id>` that build. */
 export interface BuildActivities {
@@ -66,7 +57,7 @@ export interface MachineActivities {
   /** Sends new connections of the app to these machines and none else; answers when the router has persisted it. */
   switchRoute(input: { org: string; app: string; port: number; addresses: readonly string[] }): Promise<{ url: string }>;
   /** Signal, wait, kill, remove with snapshot, network and lease. Idempotent. */
-  removeMachine(input: { org: string; machineId: string; signal: string; timeoutMs: number }): Promise<void>;
+  removeMachine(input: { org: string; app: string; machineId: string; signal: string; timeoutMs: number }): Promise<void>;
   /** Machines of the app as containerd has them. */
   listMachines(input: { org: string; app: string }): Promise<MachineView[]>;
 }
@@ -84,16 +75,17 @@ export type StartMachineInput = {
 
 /** Activities of `control`. */
 export interface ControlActivities {
-  /** The host that builds and runs this app. */
-  placeApp(input: { org: string; app: string }): Promise<{ host: string }>;
-  /** A release made earlier under this idempotency key, from the bucket: it outlives Temporal's retention. */
-  findRelease(input: { org: string; app: string; key: string }): Promise<Release | undefined>;
+  /**
+   * The host that builds and runs this app, and a release made earlier under this idempotency key: from the bucket, as it outlives
+   * Temporal's retention.
+   */
+  admitRun(input: { org: string; app: string; key: string }): Promise<{ host: string; release?: Release }>;
   /** Written only if absent; a second write of the same release is a success. */
   recordRelease(input: { release: Release }): Promise<void>;
   /** Signal-with-start of `app`. */
   askForTurn(input: { org: string; app: string; request: TurnRequest }): Promise<void>;
+  /** What the bucket knows of an app, for an `app` workflow that begins without a state: Temporal may have been lost. */
+  recoverApp(input: { org: string; app: string }): Promise<{ nextVersion: number; release?: Release; host: string }>;
   /** Whether a run is still open: a turn whose holder is gone is taken back. */
   isRunOpen(input: { workflowId: string; runId: string }): Promise<boolean>;
 }
-
-export type { CurrentRelease };

@@ -13,19 +13,18 @@ export const turnSuperseded = defineSignal<[{ by: string }]>("turnSuperseded");
 export const appQuery = defineQuery<AppState>("app");
 export const requestTurn = defineSignal<[TurnRequest]>("requestTurn");
 /** The holder gives the turn back; with a release it becomes the current one. */
-export const releaseTurn =
-  defineSignal<
-    [
-      {
-        workflowId: string;
-        runId: string;
-        outcome: "live" | "failed" | "cancelled";
-        release?: Release;
-        machines?: readonly MachineView[];
-        url?: string;
-      },
-    ]
-  >("releaseTurn");
+export const releaseTurn = defineSignal<
+  [
+    {
+      workflowId: string;
+      runId: string;
+      outcome: "live" | "failed" | "cancelled";
+      release?: Release;
+      machines?: readonly MachineView[];
+      url?: string;
+    },
+  ]
+>("releaseTurn");
 
 /** `replicateImage`: where it stands. */
 export const replicationQuery = defineQuery<ReplicationView>("replication");

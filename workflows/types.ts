@@ -50,7 +50,7 @@ export type DeployInput = {
   readonly noCache: boolean;
 };
 
-export const deployStages = ["wake", "build", "import", "verify", "queue", "rollout", "record"] as const;
+export const deployStages = ["wake", "build", "verify", "queue", "rollout", "record"] as const;
 export type DeployStage = (typeof deployStages)[number];
 
 export type StepStatus = "pending" | "running" | "done" | "failed" | "skipped";
@@ -168,6 +168,8 @@ export type TurnRequest = {
   readonly key: string;
   /** start of the run: the newest request wins */
   readonly requestedAtMs: number;
+  /** where the run makes its machines: they are swept there if it is lost */
+  readonly host: string;
 };
 
 export type CurrentRelease = { readonly release: Release; readonly machines: readonly MachineView[]; readonly url?: string };
@@ -184,5 +186,7 @@ export type AppState = {
   readonly current?: CurrentRelease;
   readonly holder?: TurnRequest & { readonly version: number };
   readonly waiting: readonly TurnRequest[];
+  /** when the run behind `current` asked: an older run that comes late is superseded by it */
+  readonly currentRequestedAtMs?: number;
   readonly history: readonly HistoryEntry[];
 };

@@ -1,0 +1,18 @@
+/** The closed table of failures that activities report on purpose: the type's name, and whether the same call may succeed later. */
+export const activityFailureTypes = {
+  /** the Dockerfile's own fault */
+  BuildFailed: { retry: false },
+  PushFailed: { retry: true },
+  /** the builder went away in the middle: built again on a woken one, from its cache */
+  BuilderLost: { retry: true },
+  BuilderUnavailable: { retry: true },
+  ImageVerificationFailed: { retry: false },
+  MachineUnhealthy: { retry: false },
+  MachineStartFailed: { retry: true },
+  RouteFailed: { retry: true },
+} as const satisfies Record<string, { retry: boolean }>;
+
+export type ActivityFailureType = keyof typeof activityFailureTypes;
+
+/** Travels as the failure's first detail; log lines are stripped of control characters and bounded before they get here. */
+export type ActivityFailureDetails = { readonly logTail: readonly string[]; readonly step?: string };

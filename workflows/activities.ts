@@ -1,0 +1,46 @@
+import { type ActivityOptions, proxyActivities } from "@temporalio/workflow";
+import type { BuildActivities, ControlActivities, ImageActivities, MachineActivities } from "../activities/types.ts";
+import { buildWork, controlWork, hostWork, removalWork, replicationWork, wakeWork } from "./policies.ts";
+
+type Activities = BuildActivities & ControlActivities & ImageActivities & MachineActivities;
+type Call<K extends keyof Activities> = (input: Parameters<Activities[K]>[0], summary?: string) => ReturnType<Activities[K]>;
+
+/** Each control activity takes its input and, for the Temporal UI, a sentence of what it is about. */
+export const control = {
+  admitRun: call("admitRun", controlWork),
+  askForTurn: call("askForTurn", controlWork),
+  recordRelease: call("recordRelease", controlWork),
+  recoverApp: call("recoverApp", controlWork),
+  isRunOpen: call("isRunOpen", controlWork),
+};
+
+/** The activities of one host, each under the policy of its class. */
+export function onHost(host: string) {
+  const here = <K extends keyof Activities>(name: K, work: ActivityOptions): Call<K> => call(name, { ...work, taskQueue: `host:${host}` });
+  return {
+    wakeBuilder: here("wakeBuilder", wakeWork),
+    build: here("build", buildWork),
+    verifyImage: here("verifyImage", hostWork),
+    pinImage: here("pinImage", hostWork),
+    unpinImage: here("unpinImage", hostWork),
+    pushUpstream: here("pushUpstream", replicationWork),
+    startMachine: here("startMachine", hostWork),
+    /** The app's config says how long a machine may take to be healthy. */
+    awaitHealthy: (input: Parameters<Activities["awaitHealthy"]>[0], summary?: string) =>
+      here("awaitHealthy", { ...hostWork, startToCloseTimeout: input.timeoutMs + 30_000 })(input, summary),
+    switchRoute: here("switchRoute", hostWork),
+    listMachines: here("listMachines", removalWork),
+    removeMachine: here("removeMachine", removalWork),
+  };
+}
+
+export type HostActivities = ReturnType<typeof onHost>;
+
+function call<K extends keyof Activities>(name: K, options: ActivityOptions): Call<K> {
+  return ((input, summary) => {
+    const proxied = proxyActivities<Record<string, (argument: typeof input) => Promise<unknown>>>(
+      summary === undefined ? options : { ...options, summary },
+    );
+    return proxied[name]!(input);
+  }) as Call<K>;
+}

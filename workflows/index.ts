@@ -1,0 +1,3 @@
+export { app } from "./app.ts";
+export { deploy } from "./deploy.ts";
+export { replicateImage } from "./replicate-image.ts";

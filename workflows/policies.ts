@@ -1,0 +1,56 @@
+import type { ActivityOptions } from "@temporalio/workflow";
+
+/**
+ * One policy for each class of work. A host that no worker serves is noticed by `scheduleToStartTimeout`, which Temporal never
+ * retries: the run then ends as failed instead of waiting for ever. Two minutes let a supervisor bring a worker back.
+ */
+const hostQueueWait = "2m";
+
+/** Looks and small writes of the control plane: retried until the store answers, within reason. */
+export const controlWork: ActivityOptions = {
+  startToCloseTimeout: "15s",
+  scheduleToCloseTimeout: "10m",
+  retry: { initialInterval: "200ms", backoffCoefficient: 2, maximumInterval: "5s" },
+};
+
+export const wakeWork: ActivityOptions = {
+  scheduleToStartTimeout: hostQueueWait,
+  startToCloseTimeout: "2m",
+  heartbeatTimeout: "10s",
+  retry: { initialInterval: "500ms", backoffCoefficient: 2, maximumInterval: "10s", maximumAttempts: 5 },
+};
+
+/** The user's Dockerfile decides how long; what is lost with a builder or a worker is built again from its cache. */
+export const buildWork: ActivityOptions = {
+  scheduleToStartTimeout: hostQueueWait,
+  startToCloseTimeout: "2h",
+  heartbeatTimeout: "8s",
+  retry: { initialInterval: "500ms", backoffCoefficient: 2, maximumInterval: "10s", maximumAttempts: 5 },
+};
+
+/** Changes to one host's containerd: all idempotent by name. */
+export const hostWork: ActivityOptions = {
+  scheduleToStartTimeout: hostQueueWait,
+  startToCloseTimeout: "2m",
+  heartbeatTimeout: "10s",
+  retry: { initialInterval: "300ms", backoffCoefficient: 2, maximumInterval: "5s", maximumAttempts: 6 },
+};
+
+/** Taking away what is no longer wanted goes on until it is gone. */
+export const removalWork: ActivityOptions = {
+  startToCloseTimeout: "10m",
+  heartbeatTimeout: "10s",
+  retry: { initialInterval: "500ms", backoffCoefficient: 2, maximumInterval: "30s" },
+};
+
+/** One try: `replicateImage` counts and spaces the tries itself, so that they can be seen. */
+export const replicationWork: ActivityOptions = {
+  startToCloseTimeout: "6h",
+  heartbeatTimeout: "30s",
+  retry: { maximumAttempts: 1 },
+};
+
+/** How long an image's replication waits before it tries again, by the number of failures so far. */
+export function replicationDelayMs(failures: number): number {
+  return Math.min(1000 * 2 ** Math.min(failures - 1, 8), 120_000);
+}
