@@ -16,6 +16,12 @@ export const distributionErrors = {
   TOOMANYREQUESTS: { status: 429, message: "too many requests" },
   /** Not of the spec's list: the spec asks for status 416 without naming a code. */
   RANGE_INVALID: { status: 416, message: "invalid content range" },
+  /** Not of the spec's list: the spec asks for status 413 without naming a code. */
+  MANIFEST_TOO_LARGE: { status: 413, message: "manifest too large" },
+  /** Not of the spec's list; its peers answer a bad `n` with it. */
+  PAGINATION_NUMBER_INVALID: { status: 400, message: "invalid number of results requested" },
+  /** Not of the spec's list: a path that is none of the API's. */
+  NOT_FOUND: { status: 404, message: "no such endpoint" },
   /** Not of the spec's list: what we stand on (containerd, S3, upstream) did not answer. */
   UNAVAILABLE: { status: 503, message: "storage temporarily unavailable" },
 } as const satisfies Record<string, { status: number; message: string }>;

@@ -1,0 +1,60 @@
+import { DistributionError } from "../errors.ts";
+import { manifestLimitBytes } from "../manifest.ts";
+import type { Descriptor } from "../descriptor.ts";
+import { formatManifestReference } from "../reference.ts";
+import { type DistributionCall, type EndpointOf, header, matchesEntityTag } from "./distribution-call.ts";
+import type { OpenBody } from "./open-body.ts";
+import { readWholeBody } from "./request-body.ts";
+
+type ManifestCall<K extends "readManifest" | "resolveManifest" | "writeManifest"> = DistributionCall<EndpointOf<K>>;
+
+/** end-3, HEAD. */
+export async function resolveManifest({ endpoint, store, request, reply, signal }: ManifestCall<"resolveManifest">): Promise<void> {
+  const descriptor = await store.manifests.resolve(endpoint.repository, endpoint.reference, signal);
+  if (descriptor === undefined) throw unknown(endpoint);
+  describe(reply, descriptor);
+  if (matchesEntityTag(request, descriptor.digest)) await reply.code(304).send();
+  else await reply.code(200).header("content-length", descriptor.size).send();
+}
+
+/** end-3, GET. */
+export async function readManifest({ endpoint, store, request, reply, signal }: ManifestCall<"readManifest">): Promise<void> {
+  const content = await store.manifests.read(endpoint.repository, endpoint.reference, signal);
+  if (content === undefined) throw unknown(endpoint);
+  describe(reply, content.descriptor);
+  if (matchesEntityTag(request, content.descriptor.digest)) await reply.code(304).send();
+  else await reply.code(200).send(Buffer.from(content.bytes));
+}
+
+/** end-7. */
+export async function writeManifest(
+  { endpoint, store, request, reply, signal }: ManifestCall<"writeManifest">,
+  openBody: OpenBody,
+): Promise<void> {
+  const mediaType = parseMediaType(header(request, "content-type"));
+  const bytes = await readLimited(header(request, "content-length"), openBody);
+  const { digest } = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal);
+  const location = `/v2/${endpoint.repository}/manifests/${formatManifestReference(endpoint.reference)}`;
+  await reply.code(201).header("location", location).header("docker-content-digest", digest).send();
+}
+
+async function readLimited(contentLength: string | undefined, openBody: OpenBody): Promise<Uint8Array> {
+  const declared = Number(contentLength ?? 0);
+  const bytes = declared > manifestLimitBytes ? undefined : await readWholeBody(openBody(), manifestLimitBytes);
+  if (bytes === undefined) throw new DistributionError("MANIFEST_TOO_LARGE", { limitBytes: manifestLimitBytes });
+  return bytes;
+}
+
+function parseMediaType(contentType: string | undefined): string {
+  const mediaType = contentType?.split(";")[0]!.trim().toLowerCase();
+  if (mediaType === undefined || mediaType === "") throw new DistributionError("MANIFEST_INVALID", { expected: "a Content-Type header" });
+  return mediaType;
+}
+
+function unknown({ repository, reference }: EndpointOf<"readManifest"> | EndpointOf<"resolveManifest">): DistributionError {
+  return new DistributionError("MANIFEST_UNKNOWN", { repository, reference: formatManifestReference(reference) });
+}
+
+function describe(reply: ManifestCall<"readManifest">["reply"], { mediaType, digest }: Descriptor): void {
+  reply.header("content-type", mediaType).header("docker-content-digest", digest).header("etag", `"${digest}"`);
+}

@@ -1,0 +1,141 @@
+import { performance } from "node:perf_hooks";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { parseDistributionPath } from "../distribution-path.ts";
+import { DistributionError } from "../errors.ts";
+import type { DistributionStore } from "../store.ts";
+import { readBlob, statBlob } from "./blobs.ts";
+import type { DistributionCall, DistributionTarget, EndpointOf } from "./distribution-call.ts";
+import { sendDistributionError } from "./error-reply.ts";
+import { readManifest, resolveManifest, writeManifest } from "./manifests.ts";
+import type { OpenBody } from "./open-body.ts";
+import { drainRequest, openRequestBody } from "./request-body.ts";
+import { listTags } from "./tags.ts";
+import { abortUpload, appendUpload, finishUpload, startUpload, uploadStatus } from "./uploads.ts";
+
+/** The part of a pino logger that the routes use. */
+export type DistributionLog = {
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+export type DistributionOptions = {
+  /** one store, or the one that serves this request: `request.distribution` says what it asks for and on whose behalf (`ns`) */
+  readonly store: DistributionStore | ((request: FastifyRequest) => DistributionStore | Promise<DistributionStore>);
+  /** gets one line per request, and the cause of every answer above 499 */
+  readonly log?: DistributionLog;
+};
+
+/** Serves the OCI Distribution API (distribution-spec 1.1) under `/v2/` of `app` out of a store. Never buffers more than a manifest. */
+export function registerDistribution(app: FastifyInstance, options: DistributionOptions): void {
+  const { log } = options;
+  app.register(async (scope) => {
+    const receivedBytes = new WeakMap<FastifyRequest, number>();
+    const startedAt = new WeakMap<FastifyRequest, number>();
+
+    scope.decorateRequest("distribution", null);
+    scope.removeAllContentTypeParsers();
+    // bodies stay in the socket until a handler opens them
+    scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+
+    scope.addHook("onRequest", async (request, reply) => {
+      startedAt.set(request, performance.now());
+      reply.header("docker-distribution-api-version", "registry/2.0");
+      request.distribution = parseTarget(request);
+    });
+    scope.setErrorHandler((error, request, reply) => {
+      const gone = reply.raw.destroyed;
+      if (!(error instanceof DistributionError && error.status < 500) && !gone) {
+        log?.error({ err: error, method: request.method, path: pathOf(request) }, "request failed");
+      }
+      return sendDistributionError(reply, error);
+    });
+    scope.addHook("onResponse", async (request, reply) => {
+      drainRequest(request.raw);
+      log?.info(
+        {
+          method: request.method,
+          path: pathOf(request),
+          ...repositoryOf(request),
+          status: reply.statusCode,
+          receivedBytes: receivedBytes.get(request) ?? 0,
+          sentBytes: Number(reply.getHeader("content-length") ?? 0),
+          durationMs: Math.round(performance.now() - (startedAt.get(request) ?? 0)),
+        },
+        "request",
+      );
+    });
+
+    const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const { endpoint } = request.distribution!;
+      const store = typeof options.store === "function" ? await options.store(request) : options.store;
+      const call = { endpoint, store, request, reply, query: queryOf(request), signal: abortedWithClient(reply) };
+      const count = (bytes: number) => receivedBytes.set(request, (receivedBytes.get(request) ?? 0) + bytes);
+      await answer(call, () => openRequestBody(request.raw, count));
+      return reply;
+    };
+    scope.all("/v2", serve);
+    scope.all("/v2/*", serve);
+  });
+}
+
+async function answer(call: DistributionCall, openBody: OpenBody): Promise<void> {
+  const { endpoint } = call;
+  const at = <K extends typeof endpoint.kind>(call: DistributionCall) => call as DistributionCall<EndpointOf<K>>;
+  switch (endpoint.kind) {
+    case "ping":
+      return void (await call.reply.code(200).send({}));
+    case "statBlob":
+      return statBlob(at<"statBlob">(call));
+    case "readBlob":
+      return readBlob(at<"readBlob">(call));
+    case "startUpload":
+      return startUpload(at<"startUpload">(call), openBody);
+    case "uploadStatus":
+      return uploadStatus(at<"uploadStatus">(call));
+    case "appendUpload":
+      return appendUpload(at<"appendUpload">(call), openBody);
+    case "finishUpload":
+      return finishUpload(at<"finishUpload">(call), openBody);
+    case "abortUpload":
+      return abortUpload(at<"abortUpload">(call));
+    case "resolveManifest":
+      return resolveManifest(at<"resolveManifest">(call));
+    case "readManifest":
+      return readManifest(at<"readManifest">(call));
+    case "writeManifest":
+      return writeManifest(at<"writeManifest">(call), openBody);
+    case "listTags":
+      return listTags(at<"listTags">(call));
+  }
+}
+
+function parseTarget(request: FastifyRequest): DistributionTarget {
+  const endpoint = parseDistributionPath(request.method, pathOf(request));
+  if (endpoint === undefined) throw new DistributionError("NOT_FOUND");
+  const ns = queryOf(request).get("ns");
+  return ns === null || ns === "" ? { endpoint } : { endpoint, ns };
+}
+
+/** The path as it was sent: nothing decoded, so that `%2f` cannot become a slash of a name. */
+function pathOf(request: FastifyRequest): string {
+  return (request.raw.url ?? "").split("?", 1)[0]!;
+}
+
+function queryOf(request: FastifyRequest): URLSearchParams {
+  const url = request.raw.url ?? "";
+  const mark = url.indexOf("?");
+  return new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+}
+
+function repositoryOf(request: FastifyRequest): { repository?: string } {
+  const endpoint = request.distribution?.endpoint;
+  return endpoint !== undefined && "repository" in endpoint ? { repository: endpoint.repository } : {};
+}
+
+function abortedWithClient(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) controller.abort(new Error("Cannot answer: the client closed the connection"));
+  });
+  return controller.signal;
+}
