@@ -26,6 +26,8 @@ const version = grpcService(Version);
 /** containerd's services as seen from one namespace, and optionally under one lease. */
 export type ContainerdNamespace = {
   readonly namespace: string;
+  /** the lease that holds whatever is created through this view */
+  readonly lease?: string;
   readonly containers: Client<GrpcService<typeof Containers>>;
   readonly content: Client<GrpcService<typeof Content>>;
   readonly diff: Client<GrpcService<typeof Diff>>;
@@ -66,6 +68,7 @@ export function openContainerd(socket: string): Containerd {
       const defaults: Record<"*", CallOptions> = { "*": { metadata } };
       return {
         namespace: name,
+        ...(lease === undefined ? {} : { lease }),
         containers: createClient(containers, channel, defaults),
         content: createClient(content, channel, defaults),
         diff: createClient(diff, channel, defaults),

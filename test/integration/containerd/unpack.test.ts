@@ -1,0 +1,157 @@
+import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { writeBlob } from "../../../containerd/content.ts";
+import { getImage, putImage } from "../../../containerd/images.ts";
+import { gcLabels } from "../../../containerd/labels.ts";
+import { createLease, deleteLease } from "../../../containerd/leases.ts";
+import { statSnapshot } from "../../../containerd/snapshots.ts";
+import { unpackImage } from "../../../containerd/unpack.ts";
+import { LayerMismatchError } from "../../../containerd/unpack-layer.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import { type ScratchNamespace, openScratchNamespace } from "../../support/scratch-namespace.ts";
+import { type TestImage, imageOf } from "../../support/test-image.ts";
+
+const run = promisify(execFile);
+const signal = AbortSignal.timeout(300_000);
+
+describe.each(["overlayfs", "native"])("unpacking with the %s snapshotter", (snapshotter) => {
+  let scratch: ScratchNamespace;
+  beforeAll(async () => {
+    scratch = await openScratchNamespace(inject("containerdSocket"));
+  });
+  afterAll(() => scratch[Symbol.asyncDispose]());
+
+  async function store(image: TestImage): Promise<string> {
+    const lease = `push/${randomUUID()}`;
+    await createLease(scratch.ns, { id: lease, expiresAtMs: Date.now() + 600_000 }, signal);
+    const held = scratch.containerd.namespace(scratch.name, lease);
+    for (const { bytes, descriptor } of [...image.layers, image.config]) await writeBlob(held, bytes, descriptor, {}, signal);
+    const children = { [gcLabels.config]: image.config.descriptor.digest } as Record<string, string>;
+    for (const [index, layer] of image.layers.entries()) children[gcLabels.layer(index)] = layer.descriptor.digest;
+    await writeBlob(held, image.manifest.bytes, image.manifest.descriptor, children, signal);
+    return lease;
+  }
+
+  const unpack = (image: TestImage, lease: string) =>
+    unpackImage(scratch.containerd, scratch.name, image.manifest.descriptor.digest, { snapshotter, lease, signal });
+
+  async function withRootfs<T>(chainId: Digest, look: (dir: string) => Promise<T>): Promise<T> {
+    const key = `view-${randomUUID()}`;
+    const { mounts } = await scratch.ns.snapshots.view({ snapshotter, key, parent: chainId }, { signal });
+    const dir = await mkdtemp(path.join(tmpdir(), "rootfs-"));
+    const { type, source, options } = mounts[0]!;
+    await run("mount", type === "bind" ? ["--bind", source, dir] : ["-t", type, "-o", options.join(","), source, dir]);
+    try {
+      return await look(dir);
+    } finally {
+      await run("umount", [dir]);
+      await rm(dir, { recursive: true });
+      await scratch.ns.snapshots.remove({ snapshotter, key }, { signal });
+    }
+  }
+
+  const extracts = async () => {
+    const names: string[] = [];
+    for await (const { info } of scratch.ns.snapshots.list({ snapshotter }, { signal })) names.push(...info.map((i) => i.name));
+    return names.filter((name) => name.startsWith("extract-"));
+  };
+
+  it("hides what a later layer deletes: a file, a folder, and a folder that is replaced", async () => {
+    const image = await imageOf([
+      {
+        "etc/": "",
+        "etc/keep": "kept",
+        "etc/gone": "deleted later",
+        "docs/": "",
+        "docs/a": "a",
+        "docs/b": "b",
+        "data/": "",
+        "data/old": "old",
+      },
+      { "etc/": "", "etc/.wh.gone": "", ".wh.docs": "" },
+      { "data/": "", "data/.wh..wh..opq": "", "data/new": "new", "docs/": "", "docs/c": "c" },
+    ]);
+    const lease = await store(image);
+    const { chainId, layers } = await unpack(image, lease);
+    expect(layers).toBe(3);
+    await withRootfs(chainId!, async (dir) => {
+      expect(await readdir(path.join(dir, "etc"))).toEqual(["keep"]);
+      expect(await readdir(path.join(dir, "data"))).toEqual(["new"]);
+      expect(await readdir(path.join(dir, "docs"))).toEqual(["c"]);
+      expect(await readFile(path.join(dir, "etc/keep"), "utf8")).toBe("kept");
+    });
+    expect(await extracts()).toEqual([]);
+  });
+
+  it("keeps snapshots through the image record once the lease is gone, and lets them go with it", async () => {
+    const image = await imageOf([{ a: randomUUID() }, { b: randomUUID() }]);
+    const lease = await store(image);
+    const { chainId } = await unpack(image, lease);
+    const record = { name: `test/app:${randomUUID()}`, target: image.manifest.descriptor, labels: { own: "1" } };
+    await putImage(scratch.ns, record, signal);
+    await deleteLease(scratch.ns, lease, signal, true);
+    expect((await statSnapshot(scratch.ns, snapshotter, chainId!, signal))?.committed).toBe(true);
+    expect((await getImage(scratch.ns, record.name, signal))?.target.digest).toBe(image.manifest.descriptor.digest);
+
+    const other = await imageOf([{ a: randomUUID() }]);
+    const second = await store(other);
+    await unpack(other, second);
+    await putImage(scratch.ns, { ...record, target: other.manifest.descriptor }, signal);
+    await deleteLease(scratch.ns, second, signal, true);
+    expect(await statSnapshot(scratch.ns, snapshotter, chainId!, signal)).toBeUndefined();
+    expect((await getImage(scratch.ns, record.name, signal))?.labels).toEqual({ own: "1" });
+  });
+
+  it("is quick to say yes a second time and takes the snapshots under the second lease too", async () => {
+    const image = await imageOf([{ a: randomUUID() }, { b: "b" }]);
+    const first = await store(image);
+    const unpacked = await unpack(image, first);
+    const second = await store(image);
+    expect(await unpack(image, second)).toEqual(unpacked);
+    await deleteLease(scratch.ns, first, signal, true);
+    expect((await statSnapshot(scratch.ns, snapshotter, unpacked.chainId!, signal))?.committed).toBe(true);
+  });
+
+  it("ends well for several unpacks of one image at once", async () => {
+    const image = await imageOf(Array.from({ length: 5 }, (_, layer) => ({ [`file-${layer}`]: randomUUID() })));
+    const leases = await Promise.all([store(image), store(image), store(image), store(image)]);
+    const results = await Promise.all(leases.map((lease) => unpack(image, lease)));
+    expect(new Set(results.map((result) => result.chainId)).size).toBe(1);
+    expect(await extracts()).toEqual([]);
+    for (const lease of leases.slice(1)) await deleteLease(scratch.ns, lease, signal, true);
+    expect((await statSnapshot(scratch.ns, snapshotter, results[0]!.chainId!, signal))?.committed).toBe(true);
+  });
+
+  it("refuses a layer that unpacks to something else than the config says, and leaves no snapshot", async () => {
+    const honest = await imageOf([{ a: randomUUID() }, { b: randomUUID() }]);
+    const lying = await imageOf([{ a: randomUUID() }, { evil: "yes" }], { diffIds: honest.diffIds });
+    const lease = await store(lying);
+    await expect(unpack(lying, lease)).rejects.toThrow(LayerMismatchError);
+    expect(await statSnapshot(scratch.ns, snapshotter, honest.diffIds[0]!, signal)).toBeUndefined();
+    expect(await extracts()).toEqual([]);
+  });
+
+  it("leaves no active snapshot when it is cancelled", async () => {
+    const image = await imageOf(Array.from({ length: 4 }, (_, layer) => ({ [`file-${layer}`]: randomUUID().repeat(50_000) })));
+    const lease = await store(image);
+    const caller = new AbortController();
+    const unpacking = unpackImage(scratch.containerd, scratch.name, image.manifest.descriptor.digest, {
+      snapshotter,
+      lease,
+      signal: caller.signal,
+    });
+    setTimeout(() => caller.abort(), 15);
+    await unpacking.catch(() => undefined);
+    expect(await extracts()).toEqual([]);
+  });
+
+  it("has nothing to do for an image without layers", async () => {
+    const image = await imageOf([]);
+    expect(await unpack(image, await store(image))).toEqual({ chainId: undefined, layers: 0 });
+  });
+});
