@@ -1,0 +1,41 @@
+import { createWriteStream } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { finished } from "node:stream/promises";
+import { digestEncoded, digestOf } from "../oci/digest.ts";
+import type { BuildEvent } from "./buildkit/progress.ts";
+
+export type BuildLogEntry =
+  | BuildEvent
+  | { readonly type: "attempt"; readonly attempt: number; readonly atMs: number }
+  | { readonly type: "end" };
+
+export type BuildLog = AsyncDisposable & { write(entry: BuildLogEntry): void };
+
+/** The logs of this host's builds: one JSONL file for each run, every attempt in it, kept with the run. */
+export type BuildLogs = { open(workflowId: string): Promise<BuildLog> };
+
+/** What the log of a run is called: workflow ids hold slashes. */
+export const buildLogName = (workflowId: string): string => digestEncoded(digestOf(workflowId));
+
+/** `fileOf` says where the log of a given name is. */
+export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {
+  return {
+    async open(workflowId) {
+      const file = fileOf(buildLogName(workflowId));
+      await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+      const stream = createWriteStream(file, { flags: "a", mode: 0o600 });
+      stream.on("error", () => undefined);
+      const write = (entry: BuildLogEntry) => void stream.write(`${JSON.stringify(entry)}\n`);
+      return {
+        write,
+        [Symbol.asyncDispose]: async () => {
+          write({ type: "end" });
+          stream.end();
+          // a full disk costs the log, never the build
+          await finished(stream).catch(() => undefined);
+        },
+      };
+    },
+  };
+}

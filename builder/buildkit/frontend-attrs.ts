@@ -1,0 +1,42 @@
+/** What to build, as the Dockerfile frontend and the image exporter take it. */
+export type BuildPlan = {
+  /** a tar over HTTP; the frontend looks at the bytes, not at the URL, to see that it is one */
+  readonly contextUrl: string;
+  /** path within the context */
+  readonly dockerfile: string;
+  readonly target?: string;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly noCache: boolean;
+  /** `host/org/app:tag`, pushed there */
+  readonly imageName: string;
+};
+
+/** Attributes of `dockerfile.v0` (BuildKit's docs/reference/buildctl.md and frontend/dockerui). */
+export function frontendAttrs(plan: BuildPlan): Record<string, string> {
+  return {
+    context: plan.contextUrl,
+    filename: plan.dockerfile,
+    // present, it makes the frontend skip `# syntax=`: the built-in frontend builds every Dockerfile, and none is pulled and run
+    cmdline: "docker/dockerfile",
+    ...(plan.target === undefined ? {} : { target: plan.target }),
+    ...(plan.noCache ? { "no-cache": "" } : {}),
+    ...withPrefix("build-arg:", plan.buildArgs),
+    ...withPrefix("label:", plan.labels),
+  };
+}
+
+/** No `attest:` attributes are given, so that no provenance and no SBOM is attached: one manifest, no index. */
+export function exporterAttrs(plan: BuildPlan): Record<string, string> {
+  return {
+    name: plan.imageName,
+    push: "true",
+    "oci-mediatypes": "true",
+    compression: "zstd",
+    "compression-level": "1",
+  };
+}
+
+function withPrefix(prefix: string, values: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [prefix + key, value]));
+}
