@@ -55,8 +55,9 @@ export function solveError({ code, message, line, progress }: SolveEvidence): So
   // when buildkitd ends, it cancels its own steps first
   const interrupted = step === undefined || /context canceled|no active session/.test(step.error ?? "");
   if (interrupted && isConnectionLoss(code, message)) return new BuilderLost(`Lost the builder: ${text}`);
-  if (/^exporting /.test(step?.name ?? "") || /^failed to push /.test(message)) return new PushFailed(`Cannot push the image: ${text}`);
-  if (/load remote build context/.test(step?.name ?? "")) return new SourceUnavailable(`Cannot fetch the source: ${text}`);
+  if (step?.name.startsWith("exporting ") === true || message.startsWith("failed to push "))
+    return new PushFailed(`Cannot push the image: ${text}`);
+  if (step?.name.includes("load remote build context") === true) return new SourceUnavailable(`Cannot fetch the source: ${text}`);
   return new BuildFailed(text, {
     ...(step === undefined ? {} : { step: step.name }),
     lastLines: step?.lastLines ?? [],

@@ -1,0 +1,151 @@
+import { mkdir } from "node:fs/promises";
+import { instancePaths } from "../config/paths.ts";
+import type { Settings } from "../config/settings.ts";
+import type { Containerd } from "../containerd/client.ts";
+import type { MachineState, Machines } from "../machines/types.ts";
+import { createIdleTimers } from "./idle-timers.ts";
+import { type BuilderImage, ensureBuilderImage } from "./image.ts";
+import { createKeyedLock } from "./keyed-lock.ts";
+import { builderLabels, builderPlan } from "./machine-plan.ts";
+import { builderAddress, builderMachineId, builderSocket, builderSocketDir } from "./names.ts";
+import { awaitReady } from "./readiness.ts";
+
+export type WakePhase = "starting" | "listening" | "ready";
+export type WokenFrom = "running" | "suspended" | "stopped" | "absent";
+export type WakeOptions = { readonly signal: AbortSignal; readonly onPhase?: (phase: WakePhase) => void };
+
+/** `address` is for gRPC: `unix:<path>`. */
+export type AwakeBuilder = { readonly address: string; readonly wokenFrom: WokenFrom };
+
+export type BuilderStatus = { readonly state: "awake" | "asleep" | "absent"; readonly uses: number };
+
+/** The builders of this host, one per org, asleep unless used. */
+export interface Builders extends AsyncDisposable {
+  /** Starts the org's builder unless it runs, and answers once its API does. It falls asleep again after the idle time-out. */
+  wake(org: string, options: WakeOptions): Promise<AwakeBuilder>;
+  /** Wakes it, and keeps it awake until the use is disposed. */
+  acquire(org: string, options: WakeOptions): Promise<AwakeBuilder & AsyncDisposable>;
+  status(org: string, signal: AbortSignal): Promise<BuilderStatus>;
+  /** Stops it now, unless it is in use (then answers false); its cache stays. */
+  sleep(org: string, signal: AbortSignal): Promise<boolean>;
+  /** Builders that an earlier process left awake get their idle timer back. */
+  adopt(signal: AbortSignal): Promise<void>;
+}
+
+export type BuildersDeps = { readonly containerd: Containerd; readonly machines: Machines; readonly settings: Settings };
+
+/** buildkitd answers within 0.3 s on an idle host; a big cache on a busy disk takes longer. */
+const readyTimeoutMs = 30_000;
+/** A running one answers at once, or is broken. */
+const answerTimeoutMs = 5_000;
+const stopOptions = { signal: "SIGTERM", timeoutMs: 10_000 } as const;
+
+export function createBuilders({ containerd, machines, settings }: BuildersDeps): Builders {
+  const lock = createKeyedLock();
+  const uses = new Map<string, number>();
+  const usesOf = (org: string): number => uses.get(org) ?? 0;
+  const timers = createIdleTimers(
+    settings.builder.idleTimeoutMs,
+    (org) => void sleep(org, AbortSignal.timeout(60_000)).catch(() => timers.arm(org)),
+  );
+
+  async function wake(org: string, options: WakeOptions): Promise<AwakeBuilder> {
+    timers.disarm(org);
+    try {
+      return await lock(org, options.signal, () => bringUp(org, options));
+    } finally {
+      if (usesOf(org) === 0) timers.arm(org);
+    }
+  }
+
+  async function bringUp(org: string, options: WakeOptions): Promise<AwakeBuilder> {
+    const { signal } = options;
+    const [image, found] = await Promise.all([
+      ensureBuilderImage(containerd, settings, org, signal),
+      machines.inspect(org, builderMachineId, signal),
+    ]);
+    const wokenFrom = wokenFromOf(found);
+    const address = builderAddress(settings, org);
+    if (found !== undefined && found.digest === image.digest && (await isUsable(org, found, options))) return { address, wokenFrom };
+    if (found !== undefined && (found.digest !== image.digest || found.state !== "stopped")) {
+      await machines.remove(org, builderMachineId, stopOptions, signal);
+    }
+    await start(org, image, options);
+    return { address, wokenFrom };
+  }
+
+  /** Whether the machine runs and answers; one that does neither is to be replaced, its cache is a volume of its own. */
+  async function isUsable(org: string, found: MachineState, { signal, onPhase }: WakeOptions): Promise<boolean> {
+    if (found.state === "paused") await machines.resume(org, builderMachineId, signal);
+    else if (found.state !== "running") return false;
+    try {
+      await awaitReady(builderSocket(settings, org), { signal, timeoutMs: answerTimeoutMs });
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+    onPhase?.("ready");
+    return true;
+  }
+
+  async function start(org: string, image: BuilderImage, { signal, onPhase }: WakeOptions): Promise<void> {
+    onPhase?.("starting");
+    await mkdir(instancePaths.builderCache(settings, org), { recursive: true, mode: 0o700 });
+    await mkdir(builderSocketDir(settings, org), { recursive: true, mode: 0o700 });
+    await machines.start(builderPlan(settings, org, image), signal);
+    await awaitReady(builderSocket(settings, org), { signal, timeoutMs: readyTimeoutMs, onListening: () => onPhase?.("listening") });
+    onPhase?.("ready");
+  }
+
+  async function acquire(org: string, options: WakeOptions): Promise<AwakeBuilder & AsyncDisposable> {
+    uses.set(org, usesOf(org) + 1);
+    let held = true;
+    const release = () => {
+      if (!held) return;
+      held = false;
+      uses.set(org, usesOf(org) - 1);
+      if (usesOf(org) === 0) timers.arm(org);
+    };
+    try {
+      const builder = await wake(org, options);
+      return { ...builder, [Symbol.asyncDispose]: async () => release() };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async function sleep(org: string, signal: AbortSignal): Promise<boolean> {
+    return await lock(org, signal, async () => {
+      if (usesOf(org) > 0) return false;
+      timers.disarm(org);
+      const found = await machines.inspect(org, builderMachineId, signal);
+      if (found?.state === "paused") await machines.resume(org, builderMachineId, signal);
+      if (found?.state === "running" || found?.state === "paused") await machines.stop(org, builderMachineId, stopOptions, signal);
+      return true;
+    });
+  }
+
+  return {
+    wake,
+    acquire,
+    sleep,
+    async status(org, signal) {
+      const found = await machines.inspect(org, builderMachineId, signal);
+      const state = found === undefined ? "absent" : found.state === "running" ? "awake" : "asleep";
+      return { state, uses: usesOf(org) };
+    },
+    async adopt(signal) {
+      for (const { org, state } of await machines.list({ labels: builderLabels }, signal)) {
+        if (state === "running" && usesOf(org) === 0) timers.arm(org);
+      }
+    },
+    [Symbol.asyncDispose]: async () => timers.clear(),
+  };
+}
+
+function wokenFromOf(found: MachineState | undefined): WokenFrom {
+  if (found === undefined) return "absent";
+  if (found.state === "running") return "running";
+  return found.state === "paused" ? "suspended" : "stopped";
+}

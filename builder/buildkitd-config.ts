@@ -1,0 +1,51 @@
+/** What buildkitd's configuration depends on. */
+export type BuildkitdConfigInput = {
+  /** host part of the image names that builds push; leads to the mirror inside the org's network */
+  readonly imageHost: string;
+  /** `host:port` of the mirror */
+  readonly mirror: string;
+  readonly socket: string;
+  /** build steps that may run side by side */
+  readonly maxParallelism: number;
+};
+
+/** Registries whose images the mirror answers for, or fetches, before buildkitd asks them itself. */
+export const mirroredRegistries = ["docker.io", "ghcr.io", "quay.io", "gcr.io", "public.ecr.aws", "mcr.microsoft.com", "registry.k8s.io"];
+
+/**
+ * buildkitd.toml. It listens on a unix socket only: build steps share its network, and so do the org's machines, and none of them may
+ * reach its API. No frontend but the built-in one, no entitlements, no history: the run's log is ours.
+ */
+export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism }: BuildkitdConfigInput): string {
+  const lines = [
+    `root = "/var/lib/buildkit"`,
+    `insecure-entitlements = []`,
+    `[log]`,
+    `  format = "json"`,
+    `[grpc]`,
+    `  address = [${quote(`unix://${socket}`)}]`,
+    `[cdi]`,
+    `  disabled = true`,
+    `[history]`,
+    `  maxEntries = 0`,
+    `[worker.oci]`,
+    `  enabled = true`,
+    `  snapshotter = "overlayfs"`,
+    `  networkMode = "host"`,
+    `  max-parallelism = ${maxParallelism}`,
+    `  gc = true`,
+    `  reservedSpace = "2GB"`,
+    `  maxUsedSpace = "20GB"`,
+    `  minFreeSpace = "10%"`,
+    `[worker.containerd]`,
+    `  enabled = false`,
+    `[frontend."gateway.v0"]`,
+    `  enabled = false`,
+    ...mirroredRegistries.flatMap((host) => [`[registry.${quote(host)}]`, `  mirrors = [${quote(mirror)}]`]),
+    ...[...new Set([mirror, imageHost])].flatMap((host) => [`[registry.${quote(host)}]`, `  http = true`]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** A TOML basic string escapes what JSON does. */
+const quote = (text: string): string => JSON.stringify(text);

@@ -1,0 +1,62 @@
+import { readFile, stat } from "node:fs/promises";
+import path from "node:path";
+import type { Settings } from "../config/settings.ts";
+import { digestEncoded, digestOf } from "../oci/digest.ts";
+import { mirrorName } from "./names.ts";
+import { type RootfsEntry, builderRootfs } from "./rootfs.ts";
+
+export type ImageRecipe = {
+  readonly entries: readonly RootfsEntry[];
+  /** names the image by all that goes into it, so that looking for it needs no file read but the CA bundle */
+  readonly key: string;
+};
+
+/** Changes when what `image.ts` makes of the same entries changes. */
+const recipeVersion = 1;
+
+const hostBundle = "/etc/ssl/certs/ca-certificates.crt";
+const busybox = "/bin/busybox";
+
+/** What the builder's image is made of on this host. @throws Error naming the missing file and how to get it. */
+export async function imageRecipe(settings: Settings, signal: AbortSignal): Promise<ImageRecipe> {
+  const entries = builderRootfs({
+    buildkitd: path.join(settings.tools.binDir, "buildkitd"),
+    runc: path.join(settings.tools.binDir, "runc"),
+    busybox,
+    caBundle: await trustedCas(settings.caBundle, signal),
+    caForSteps: settings.caBundle !== undefined,
+    imageHost: settings.registry.imageHost,
+    mirror: mirrorName(settings),
+    maxParallelism: Math.max(2, Math.round(settings.builder.cpus * 2)),
+  });
+  const parts = await Promise.all(entries.map(identify));
+  return { entries, key: digestEncoded(digestOf(JSON.stringify([recipeVersion, parts]))).slice(0, 32) };
+}
+
+/** The host's own CAs and those of the setting. */
+async function trustedCas(caBundle: string | undefined, signal: AbortSignal): Promise<string> {
+  const files = new Set([hostBundle, ...(caBundle === undefined ? [] : [caBundle])]);
+  const texts = await Promise.all([...files].map((file) => readCas(file, file === caBundle, signal)));
+  return texts.join("\n");
+}
+
+async function readCas(file: string, required: boolean, signal: AbortSignal): Promise<string> {
+  try {
+    return await readFile(file, { encoding: "utf8", signal });
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (!required) return "";
+    throw new Error(`Cannot read the CA bundle "${file}": ${(cause as Error).message}; correct caBundle in the settings`, { cause });
+  }
+}
+
+async function identify(entry: RootfsEntry): Promise<unknown> {
+  if (entry.type !== "file") return entry;
+  try {
+    const { size, mtimeMs, ino } = await stat(entry.source);
+    return { ...entry, size, mtimeMs, ino };
+  } catch (cause) {
+    const remedy = entry.source === busybox ? "apt-get install busybox-static" : "slipway up installs it";
+    throw new Error(`Cannot make the builder's image: found no "${entry.source}"; ${remedy}`, { cause });
+  }
+}

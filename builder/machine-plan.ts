@@ -1,0 +1,28 @@
+import { instancePaths } from "../config/paths.ts";
+import type { Settings } from "../config/settings.ts";
+import { type MachinePlan, machineLabels } from "../machines/types.ts";
+import type { BuilderImage } from "./image.ts";
+import { builderMachineId, builderSocketDir } from "./names.ts";
+
+export const builderLabels = { [machineLabels.role]: "builder" } as const;
+
+/** Build steps are processes of the builder: `make -j` and friends need room. */
+const pidsLimit = 16_384;
+
+/** The org's builder as a machine: privileged, with its cache volume, and its API socket in a folder of the host. */
+export function builderPlan(settings: Settings, org: string, image: BuilderImage): MachinePlan {
+  return {
+    org,
+    id: builderMachineId,
+    labels: { ...builderLabels, [machineLabels.digest]: image.digest },
+    image,
+    env: {},
+    isolation: "privileged",
+    mounts: [
+      { source: instancePaths.builderCache(settings, org), destination: "/var/lib/buildkit", readOnly: false },
+      { source: builderSocketDir(settings, org), destination: "/run/buildkit", readOnly: false },
+    ],
+    limits: { memoryMb: settings.builder.memoryMb, cpus: settings.builder.cpus, pids: pidsLimit },
+    hosts: [],
+  };
+}

@@ -1,0 +1,48 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openBuildkit } from "./buildkit/client.ts";
+
+export type ReadinessOptions = {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+  /** its socket takes connections, its API may not answer yet */
+  readonly onListening?: () => void;
+};
+
+export class NotReadyError extends Error {
+  override readonly name = "NotReadyError";
+}
+
+const pollMs = 10;
+
+/**
+ * Returns as soon as the buildkitd behind `socket` answers its API.
+ * @throws NotReadyError after `timeoutMs`.
+ */
+export async function awaitReady(socket: string, { signal, timeoutMs, onListening }: ReadinessOptions): Promise<void> {
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const either = AbortSignal.any([signal, deadline]);
+  try {
+    while (!(await listens(socket))) await sleep(pollMs, undefined, { signal: either });
+    onListening?.();
+    using buildkit = openBuildkit(`unix:${socket}`);
+    await buildkit.control.info({}, { signal: either });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!deadline.aborted) throw error;
+    throw new NotReadyError(`The builder did not answer on "${socket}" within ${timeoutMs} ms`, { cause: error });
+  }
+}
+
+/** Cheaper than a gRPC channel's own attempts, and without their back-off. */
+function listens(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    const settle = (answer: boolean) => {
+      connection.destroy();
+      resolve(answer);
+    };
+    connection.once("connect", () => settle(true));
+    connection.once("error", () => settle(false));
+  });
+}
