@@ -19,7 +19,13 @@ export const settingsSchema = z.strictObject({
   hostId: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
   defaultOrg: z.string(),
   tools: z.strictObject({ binDir: absolutePath, shareDir: absolutePath }),
-  temporal: z.strictObject({ address: z.string(), namespace: z.string(), uiUrl: z.url() }),
+  temporal: z.strictObject({
+    address: z.string(),
+    namespace: z.string(),
+    uiUrl: z.url(),
+    /** SQLite file of the embedded server; absent when Temporal is elsewhere */
+    databaseFile: absolutePath.optional(),
+  }),
   s3: z.strictObject({
     endpoint: z.url(),
     region: z.string(),
