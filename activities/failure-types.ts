@@ -3,6 +3,8 @@ export const activityFailureTypes = {
   /** the Dockerfile's own fault */
   BuildFailed: { retry: false },
   PushFailed: { retry: true },
+  /** the source could not be fetched through the mirror */
+  SourceUnavailable: { retry: true },
   /** the builder went away in the middle: built again on a woken one, from its cache */
   BuilderLost: { retry: true },
   BuilderUnavailable: { retry: true },

@@ -10,6 +10,7 @@ import {
 import { control, onHost } from "./activities.ts";
 import { type TurnOutcome, emptyAppState, granted, released, requested } from "./app-state.ts";
 import type { TurnNotice } from "./app-state.ts";
+import { isOfVersion } from "./machine-id.ts";
 import { appQuery, releaseTurn, requestTurn, turnGranted, turnSuperseded } from "./messages.ts";
 import { appAttribute, orgAttribute } from "./search-attributes.ts";
 import type { AppInput, AppState, TurnRequest } from "./types.ts";
@@ -75,7 +76,7 @@ async function recover(org: string, name: string): Promise<AppState> {
   const { nextVersion, release, host } = await control.recoverApp({ org, app: name }, "look into the release ledger");
   if (release === undefined) return { ...emptyAppState, nextVersion };
   const machines = await onHost(host).listMachines({ org, app: name }, `which machines of ${name} run?`);
-  const serving = machines.filter((machine) => machine.id.endsWith(`-v${release.version}`));
+  const serving = machines.filter((machine) => isOfVersion(machine.id, release.version));
   return { ...emptyAppState, nextVersion, current: { release, machines: serving }, currentRequestedAtMs: release.createdAtMs };
 }
 
@@ -86,7 +87,7 @@ async function sweepMachines(org: string, name: string, host: string, current: (
   const { current: live, holder } = current();
   const kept = new Set(live?.machines.map((machine) => machine.id));
   const leftovers = machines.filter(
-    (machine) => !kept.has(machine.id) && !(holder !== undefined && machine.id.endsWith(`-v${holder.version}`)),
+    (machine) => !kept.has(machine.id) && !(holder !== undefined && isOfVersion(machine.id, holder.version)),
   );
   const signal = live?.release.config.killSignal ?? "SIGTERM";
   const timeoutMs = live?.release.config.killTimeoutMs ?? 5000;

@@ -6,6 +6,7 @@ import type { DeployError, DeployErrorCode, DeployStage } from "./types.ts";
 const codes: Readonly<Record<ActivityFailureType, DeployErrorCode>> = {
   BuildFailed: "BUILD_FAILED",
   PushFailed: "IMAGE_FAILED",
+  SourceUnavailable: "BUILDER_UNAVAILABLE",
   BuilderLost: "BUILDER_UNAVAILABLE",
   BuilderUnavailable: "BUILDER_UNAVAILABLE",
   ImageVerificationFailed: "IMAGE_FAILED",

@@ -1,5 +1,6 @@
 import { CancellationScope } from "@temporalio/workflow";
 import type { HostActivities } from "./activities.ts";
+import { machineId } from "./machine-id.ts";
 import type { DeployInput, MachineGroup, MachineView } from "./types.ts";
 
 export type Slot = { readonly group: MachineGroup; readonly ordinal: number };
@@ -7,11 +8,6 @@ export type Slot = { readonly group: MachineGroup; readonly ordinal: number };
 /** Every place a machine fills. */
 export function slotsOf(groups: readonly MachineGroup[]): readonly Slot[] {
   return groups.flatMap((group) => Array.from({ length: group.count }, (_, ordinal) => ({ group, ordinal })));
-}
-
-/** Deterministic, so that a second attempt finds what the first one made (design, "Names"). */
-export function machineId(app: string, slot: Slot, version: number): string {
-  return `${app}-${slot.group.name}-${slot.ordinal}-v${version}`;
 }
 
 /** The group whose machines answer the app's HTTP requests: `app`, or the first one. */
@@ -38,7 +34,7 @@ export async function startBeside(
     await CancellationScope.nonCancellable(() =>
       settled(
         slots.map((slot) => {
-          const id = machineId(app, slot, version);
+          const id = machineId(app, slot.group.name, slot.ordinal, version);
           return here.removeMachine({ org, app, machineId: id, signal: "SIGKILL", timeoutMs: 0 }, `remove ${id}: it never served`);
         }),
       ),
@@ -47,7 +43,7 @@ export async function startBeside(
   }
 
   async function startHealthy(slot: Slot): Promise<MachineView> {
-    const id = machineId(app, slot, version);
+    const id = machineId(app, slot.group.name, slot.ordinal, version);
     const machine = await here.startMachine(
       { org, app, version, group: slot.group, ordinal: slot.ordinal, image, env: config.env, killSignal: config.killSignal },
       `start ${id} on ${host}`,

@@ -1,0 +1,90 @@
+import { activityInfo } from "@temporalio/activity";
+import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../builder/buildkit/errors.ts";
+import type { BuildEvent } from "../builder/buildkit/progress.ts";
+import { solve } from "../builder/buildkit/solve.ts";
+import type { Builders } from "../builder/builders.ts";
+import type { BuildLogs } from "../builder/build-log.ts";
+import { digestEncoded, digestOf } from "../oci/digest.ts";
+import { parseRepository } from "../oci/repository.ts";
+import { activityFailure } from "./failures.ts";
+import { withHeartbeat } from "./heartbeat.ts";
+import type { BuildActivities, BuildInput, BuildOutput } from "./types.ts";
+
+export type BuildDeps = {
+  readonly builders: Builders;
+  readonly buildLogs: BuildLogs;
+  /** host part of image names; inside the org's network it is the mirror */
+  readonly imageHost: string;
+  /** `host:port` of the mirror as the builder sees it */
+  readonly mirrorAddress: string;
+  /** The org's network is up and the mirror listens in it. */
+  readonly ensureOrg: (org: string, signal: AbortSignal) => Promise<void>;
+};
+
+export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAddress, ensureOrg }: BuildDeps): BuildActivities {
+  return {
+    wakeBuilder: ({ org }) =>
+      withHeartbeat(async (signal, report) => {
+        try {
+          await ensureOrg(org, signal);
+          return await builders.wake(org, { signal, onPhase: (phase) => report({ phase }) });
+        } catch (error) {
+          signal.throwIfAborted();
+          throw activityFailure("BuilderUnavailable", `Cannot wake the builder of "${org}": ${messageOf(error)}`, [], error);
+        }
+      }),
+
+    build: (input) =>
+      withHeartbeat(async (signal, report) => {
+        await using log = await buildLogs.open(input.workflowId);
+        const { attempt } = activityInfo();
+        log.write({ type: "attempt", attempt, atMs: Date.now() });
+        try {
+          await ensureOrg(input.org, signal);
+          await using builder = await builders.acquire(input.org, { signal, onPhase: (phase) => report({ phase }) });
+          const image = nameImage(input, attempt);
+          const solved = await solve(
+            {
+              address: builder.address,
+              contextUrl: `http://${mirrorAddress}/v2/${input.source.repository}/blobs/${input.source.digest}`,
+              dockerfile: input.build.dockerfile,
+              ...(input.build.target === undefined ? {} : { target: input.build.target }),
+              buildArgs: input.build.args,
+              labels: input.labels,
+              noCache: input.noCache,
+              imageName: image.imageName,
+            },
+            { signal, onEvent: (event) => (log.write(event), reportStep(event, report)) },
+          );
+          return { ...image, ...solved } satisfies BuildOutput;
+        } catch (error) {
+          signal.throwIfAborted();
+          throw buildFailure(error);
+        }
+      }),
+  };
+
+  /** A tag of this attempt's own: what an earlier attempt still pushes cannot be taken for this one's. */
+  function nameImage({ org, app, runId }: BuildInput, attempt: number): Pick<BuildOutput, "repository" | "tag" | "imageName"> {
+    const repository = parseRepository(`${org}/${app}`);
+    const tag = `run-${digestEncoded(digestOf(runId)).slice(0, 12)}-${attempt}`;
+    return { repository, tag, imageName: `${imageHost}/${repository}:${tag}` };
+  }
+}
+
+function reportStep(event: BuildEvent, report: (details: unknown) => void): void {
+  if (event.type === "started" || event.type === "cached") report({ step: event.step, name: event.name.slice(0, 200) });
+}
+
+function buildFailure(error: unknown): Error {
+  if (error instanceof BuildFailed) {
+    const where = error.step === undefined ? "" : `${error.step}: `;
+    return activityFailure("BuildFailed", `${where}${error.message}`, error.lastLines, error);
+  }
+  if (error instanceof PushFailed) return activityFailure("PushFailed", error.message, [], error);
+  if (error instanceof SourceUnavailable) return activityFailure("SourceUnavailable", error.message, [], error);
+  if (error instanceof BuilderLost) return activityFailure("BuilderLost", error.message, [], error);
+  return activityFailure("BuilderUnavailable", `Cannot build: ${messageOf(error)}`, [], error);
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,39 @@
+import { Client } from "@temporalio/client";
+import { Worker } from "@temporalio/worker";
+import pino from "pino";
+import { createControlActivities } from "../activities/control.ts";
+import { controlTaskQueue } from "../config/paths.ts";
+import { announceReady } from "../config/ready.ts";
+import { settingsFromEnvironment } from "../config/settings.ts";
+import { createReleaseLedger } from "../registry/release-ledger.ts";
+import { createS3Client } from "../registry/s3-client.ts";
+import { bundleWorkflows } from "./bundle.ts";
+import { connectTemporal } from "./connect.ts";
+import { installRuntime, runUntilTerminated } from "./runtime.ts";
+
+/** Composition root of the control role: workflows, and activities that need no host. */
+const settings = settingsFromEnvironment();
+const log = pino({ name: "control" });
+installRuntime(log);
+
+const [bundle, temporal] = await Promise.all([bundleWorkflows(settings.dataDir), connectTemporal(settings.temporal, log)]);
+const { bucket } = settings.s3;
+const activities = createControlActivities({
+  ledger: createReleaseLedger({ s3: createS3Client(settings.s3), bucket }),
+  client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace }),
+  hosts: [settings.hostId],
+});
+
+const worker = await Worker.create({
+  connection: temporal.native,
+  namespace: settings.temporal.namespace,
+  taskQueue: controlTaskQueue,
+  workflowBundle: bundle,
+  activities,
+  identity: `control@${settings.hostId}`,
+  maxConcurrentActivityTaskExecutions: 50,
+  shutdownGraceTime: "4s",
+});
+announceReady(settings.runDir, "control");
+await runUntilTerminated([worker], log);
+await temporal.close();
