@@ -1,0 +1,122 @@
+import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { instancePaths, orgNamespace } from "../config/paths.ts";
+import type { Settings } from "../config/settings.ts";
+import { type Containerd, ensureNamespace, orUndefined } from "../containerd/client.ts";
+import { emptyCgroup, machineCgroup, removeCgroup } from "./cgroup.ts";
+import { planOf, stoppedLabel } from "./create-container.ts";
+import { MachineError } from "./errors.ts";
+import { createKeyedQueue } from "./keyed-queue.ts";
+import { machineState, readAddresses } from "./machine-state.ts";
+import { detachNetwork } from "./network/attach-network.ts";
+import { createOrgNetworks } from "./network/org-networks.ts";
+import type { SeccompProfile } from "./oci-spec.ts";
+import { readNetworkRegistry } from "./network/network-registry.ts";
+import { checkPlan } from "./check-plan.ts";
+import { clearMachine, startMachine } from "./start-machine.ts";
+import { stopTask } from "./stop-task.ts";
+import type { MachinePlan, Machines, MachineState, StopOptions } from "./types.ts";
+
+export type MachinesDeps = {
+  readonly containerd: Containerd;
+  readonly settings: Settings;
+  /** default: `<tools.shareDir>/seccomp.json`, read when the first machine starts */
+  readonly seccompProfile?: SeccompProfile;
+};
+
+/** The machines of this host, on its containerd. Calls for one machine come one after another. */
+export function createMachines({ containerd, settings, seccompProfile }: MachinesDeps): Machines {
+  const networks = createOrgNetworks(settings);
+  const inTurn = createKeyedQueue();
+  let seccomp = seccompProfile;
+  const namespaceOf = (org: string) => containerd.namespace(orgNamespace(org));
+
+  async function inspect(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined> {
+    const ctr = namespaceOf(org);
+    const found = await orUndefined(ctr.containers.get({ id }, { signal }));
+    if (found?.container === undefined || planOf(found.container) === undefined) return undefined;
+    const task = await orUndefined(ctr.tasks.get({ containerId: id }, { signal }));
+    return machineState(org, found.container, task?.process, await readAddresses(settings, org, id));
+  }
+
+  async function start(plan: MachinePlan, signal: AbortSignal): Promise<MachineState> {
+    checkPlan(plan);
+    const { network, idMapping } = await networks.ensure(plan.org, signal);
+    const running = await inspect(plan.org, plan.id, signal);
+    if (running?.state === "running" && running.digest === plan.image.digest) return running;
+    await ensureNamespace(containerd, orgNamespace(plan.org), signal);
+    await clearMachine(namespaceOf(plan.org), settings, plan, signal);
+    seccomp ??= readSeccomp(settings);
+    await startMachine({ containerd, settings, namespace: orgNamespace(plan.org), network, idMapping, seccomp }, plan, signal);
+    const started = await inspect(plan.org, plan.id, signal);
+    if (started !== undefined) return started;
+    throw new MachineError("START_FAILED", `Cannot start machine "${plan.id}": it was removed at the same time`);
+  }
+
+  async function stop(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void> {
+    const ctr = namespaceOf(org);
+    const container = { id, labels: { [stoppedLabel]: "true" } };
+    await orUndefined(ctr.containers.update({ container, updateMask: { paths: [`labels.${stoppedLabel}`] } }, { signal }));
+    await stopTask(ctr, id, options, signal);
+    await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
+  }
+
+  async function remove(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void> {
+    await stop(org, id, options, signal);
+    await clearMachine(namespaceOf(org), settings, { org, id }, signal);
+    await removeCgroup(machineCgroup(settings.instance, org, id));
+    if ((await readNetworkRegistry(settings)).orgs[org] !== undefined) {
+      const { network } = await networks.ensure(org, signal);
+      await detachNetwork(settings, network, id, signal);
+    }
+    await rm(instancePaths.machineDir(settings, org, id), { recursive: true, force: true });
+  }
+
+  async function listOrg(org: string, labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<MachineState[]> {
+    const ctr = namespaceOf(org);
+    const { containers } = await ctr.containers.list({}, { signal });
+    const ours = containers.filter((container) => planOf(container) !== undefined && hasLabels(container.labels, labels));
+    const { tasks } = await ctr.tasks.list({}, { signal });
+    const byId = new Map(tasks.map((task) => [task.id, task]));
+    return await Promise.all(
+      ours.map(async (found) => machineState(org, found, byId.get(found.id), await readAddresses(settings, org, found.id))),
+    );
+  }
+
+  return {
+    ensureNetwork: async (org, signal) => (await networks.ensure(org, signal)).network,
+    start: (plan, signal) => inTurn(`${plan.org}/${plan.id}`, () => start(plan, signal)),
+    inspect,
+    async list({ org, labels = {} }, signal) {
+      const orgs = org === undefined ? Object.keys((await readNetworkRegistry(settings)).orgs) : [org];
+      return (await Promise.all(orgs.map((each) => listOrg(each, labels, signal)))).flat();
+    },
+    stop: (org, id, options, signal) => inTurn(`${org}/${id}`, () => stop(org, id, options, signal)),
+    remove: (org, id, options, signal) => inTurn(`${org}/${id}`, () => remove(org, id, options, signal)),
+    pause: (org, id, signal) =>
+      inTurn(`${org}/${id}`, async () => {
+        const state = await existing(org, id, signal);
+        if (state.state !== "paused") await namespaceOf(org).tasks.pause({ containerId: id }, { signal });
+      }),
+    resume: (org, id, signal) =>
+      inTurn(`${org}/${id}`, async () => {
+        const state = await existing(org, id, signal);
+        if (state.state === "paused") await namespaceOf(org).tasks.resume({ containerId: id }, { signal });
+      }),
+  };
+
+  async function existing(org: string, id: string, signal: AbortSignal): Promise<MachineState> {
+    const state = await inspect(org, id, signal);
+    if (state !== undefined && state.state !== "stopped") return state;
+    throw new MachineError("MACHINE_MISSING", `Cannot find a running machine "${id}" of org "${org}" on this host`);
+  }
+}
+
+function hasLabels(labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean {
+  return Object.entries(wanted).every(([key, value]) => labels[key] === value);
+}
+
+function readSeccomp(settings: Settings): SeccompProfile {
+  return JSON.parse(readFileSync(path.join(settings.tools.shareDir, "seccomp.json"), "utf8")) as SeccompProfile;
+}

@@ -1,0 +1,65 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { instancePaths } from "../../config/paths.ts";
+import type { Settings } from "../../config/settings.ts";
+import type { SpecMount } from "../oci-spec.ts";
+import { hostnameOf } from "../spec.ts";
+import type { MachinePlan, OrgNetwork } from "../types.ts";
+
+/** Where a machine finds the mirror, whatever the instance's ports and hosts. */
+export const apiHostname = "_api.internal";
+
+/** Writes /etc/hosts, /etc/resolv.conf and /etc/hostname of a machine and answers their mounts. */
+export async function writeNameFiles(settings: Settings, network: OrgNetwork, plan: MachinePlan): Promise<readonly SpecMount[]> {
+  const dir = instancePaths.machineDir(settings, plan.org, plan.id);
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const files = {
+    hosts: hostsFile(settings.registry.imageHost, network, plan),
+    "resolv.conf": resolvConf(await hostNameservers()),
+    hostname: `${hostnameOf(plan.id)}\n`,
+  };
+  const mounts: SpecMount[] = [];
+  for (const [name, text] of Object.entries(files)) {
+    const source = path.join(dir, name);
+    await writeFile(source, text, { mode: 0o644 });
+    mounts.push({ destination: `/etc/${name}`, type: "bind", source, options: ["bind", "ro", "nosuid", "nodev", "noexec"] });
+  }
+  return mounts;
+}
+
+/** The machine's own name leads to its own loopback: its address is not known before its network namespace is. */
+export function hostsFile(imageHost: string, network: OrgNetwork, plan: Pick<MachinePlan, "id" | "hosts">): string {
+  const mirrorNames = [...new Set([apiHostname, hostPart(imageHost)])].join(" ");
+  return [
+    "127.0.0.1 localhost",
+    "::1 localhost ip6-localhost ip6-loopback",
+    `127.0.1.1 ${hostnameOf(plan.id)}`,
+    `${network.gatewayIpv4} ${mirrorNames}`,
+    `${network.gatewayIpv6} ${mirrorNames}`,
+    ...plan.hosts.map(({ name, address }) => `${address} ${name}`),
+    "",
+  ].join("\n");
+}
+
+function hostPart(imageHost: string): string {
+  return imageHost.replace(/:\d+$/, "");
+}
+
+export function resolvConf(nameservers: readonly string[]): string {
+  return [...nameservers.map((address) => `nameserver ${address}`), "options timeout:2 attempts:2", ""].join("\n");
+}
+
+/** Those of the host that a machine can reach too: a stub resolver on the host's loopback is passed by (systemd-resolved says its own elsewhere). */
+async function hostNameservers(): Promise<readonly string[]> {
+  for (const file of ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]) {
+    const text = await readFile(file, "utf8").catch(() => "");
+    const found = reachableNameservers(text);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+export function reachableNameservers(resolvConfText: string): readonly string[] {
+  const addresses = [...resolvConfText.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((match) => match[1]!);
+  return addresses.filter((address) => !address.startsWith("127.") && address !== "::1" && !address.includes("%"));
+}

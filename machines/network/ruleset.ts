@@ -1,0 +1,77 @@
+import type { OrgNetwork } from "../types.ts";
+import { bridgePrefix } from "./address-plan.ts";
+
+export function tableName(instance: string): string {
+  return `slipway_${instance}`;
+}
+
+/**
+ * The whole nftables table of an instance as one transaction for `nft -f -`, however often it is loaded. Of a machine it lets pass:
+ * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's port on its gateway. Chains of others are not
+ * overruled: `accept` ends this table's chain only, `drop` is final.
+ */
+export function ruleset(
+  instance: string,
+  pools: { ipv4Pool: string; ipv6Pool: string },
+  mirrorPort: number,
+  networks: readonly OrgNetwork[],
+): string {
+  const table = `inet ${tableName(instance)}`;
+  const bridges = networks.map(({ bridge }) => `"${bridge}"`).join(", ");
+  return `table ${table}
+delete table ${table}
+table ${table} {
+  set bridges {
+    type ifname
+    ${bridges === "" ? "" : `elements = { ${bridges} }`}
+  }
+
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    iifname != @bridges oifname != @bridges return
+${lines(networks, spoofed)}
+${lines(networks, ({ bridge }) => [`iifname "${bridge}" oifname "${bridge}" accept`])}
+    iifname "${bridgePrefix}*" oifname "${bridgePrefix}*" drop
+    iifname @bridges ip daddr 169.254.0.0/16 drop
+    iifname @bridges ip6 daddr fe80::/10 drop
+    iifname @bridges accept
+    ct state established,related accept
+    drop
+  }
+
+  chain input {
+    type filter hook input priority filter; policy accept;
+    iifname @bridges jump from_machine
+  }
+
+  chain from_machine {
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+${lines(networks, spoofed)}
+    ct state established,related accept
+${lines(networks, (network) => toMirror(network, mirrorPort))}
+    drop
+  }
+
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${pools.ipv4Pool} oifname != "${bridgePrefix}*" masquerade
+    ip6 saddr ${pools.ipv6Pool} oifname != "${bridgePrefix}*" masquerade
+  }
+}
+`;
+}
+
+function spoofed({ bridge, subnetIpv4, subnetIpv6 }: OrgNetwork): readonly string[] {
+  return [`iifname "${bridge}" ip saddr != ${subnetIpv4} drop`, `iifname "${bridge}" ip6 saddr != ${subnetIpv6} drop`];
+}
+
+function toMirror({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork, port: number): readonly string[] {
+  return [
+    `iifname "${bridge}" ip daddr ${gatewayIpv4} tcp dport ${port} accept`,
+    `iifname "${bridge}" ip6 daddr ${gatewayIpv6} tcp dport ${port} accept`,
+  ];
+}
+
+function lines(networks: readonly OrgNetwork[], rules: (network: OrgNetwork) => readonly string[]): string {
+  return networks.flatMap((network) => rules(network).map((rule) => `    ${rule}`)).join("\n");
+}

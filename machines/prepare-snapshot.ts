@@ -1,0 +1,43 @@
+import { type ContainerdNamespace, isNotFound, orUndefined } from "../containerd/client.ts";
+import type { Mount } from "../proto/gen/types/mount_pb.ts";
+import { MachineError } from "./errors.ts";
+import type { IdMapping } from "./id-mapping.ts";
+import type { MachinePlan } from "./types.ts";
+
+export const snapshotKeyOf = (machineId: string): string => `machine/${machineId}`;
+
+/**
+ * A writable snapshot of the image. The overlay is mounted ID-mapped for a sandboxed machine: without these labels the whole tree
+ * would have to be chowned.
+ */
+export async function prepareSnapshot(
+  ctr: ContainerdNamespace,
+  snapshotter: string,
+  machine: { readonly plan: MachinePlan; readonly chainId: string; readonly idMapping: IdMapping },
+  signal: AbortSignal,
+): Promise<readonly Mount[]> {
+  const key = snapshotKeyOf(machine.plan.id);
+  try {
+    const { mounts } = await ctr.snapshots.prepare(
+      { snapshotter, key, parent: machine.chainId, labels: machine.plan.isolation === "sandboxed" ? idMapLabels(machine.idMapping) : {} },
+      { signal },
+    );
+    return mounts;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new MachineError(
+      "IMAGE_NOT_UNPACKED",
+      `Cannot start machine "${machine.plan.id}": snapshot "${machine.chainId}" of image "${machine.plan.image.name}" is not in containerd; push it again`,
+      { cause: error },
+    );
+  }
+}
+
+export async function removeSnapshot(ctr: ContainerdNamespace, snapshotter: string, machineId: string, signal: AbortSignal): Promise<void> {
+  await orUndefined(ctr.snapshots.remove({ snapshotter, key: snapshotKeyOf(machineId) }, { signal }));
+}
+
+function idMapLabels({ containerID, hostID, size }: IdMapping): Record<string, string> {
+  const mapping = `${containerID}:${hostID}:${size}`;
+  return { "containerd.io/snapshot/uidmapping": mapping, "containerd.io/snapshot/gidmapping": mapping };
+}
