@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { pack as createTar, type Header, type Pack } from "tar-stream";
+import { pack as createTar, type Pack } from "tar-stream";
 import { parseDigest, type Digest } from "../../oci/digest.ts";
 import { SourceError } from "./errors.ts";
 import type { SourceEntry } from "./list-source.ts";
@@ -17,6 +17,8 @@ export type PackedSource = AsyncDisposable & {
   readonly sizeBytes: number;
   readonly fileCount: number;
 };
+
+type EntryHeader = Parameters<Pack["entry"]>[0];
 
 /** The same for everybody and for ever, so that the same source has the same digest. */
 const fixed = { mtime: new Date(0), uid: 0, gid: 0, uname: "", gname: "" } as const;
@@ -68,7 +70,7 @@ const smallFileBytes = 256 * 1024;
 async function addEntry(tar: Pack, directory: string, entry: SourceEntry, signal: AbortSignal): Promise<void> {
   if (entry.kind === "directory") return addWhole(tar, { ...fixed, name: `${entry.path}/`, type: "directory", mode: 0o755 });
   if (entry.kind === "symlink") return addWhole(tar, { ...fixed, name: entry.path, type: "symlink", linkname: entry.target, mode: 0o777 });
-  const header: Header = { ...fixed, name: entry.path, type: "file", mode: entry.executable ? 0o755 : 0o644, size: entry.sizeBytes };
+  const header: EntryHeader = { ...fixed, name: entry.path, type: "file", mode: entry.executable ? 0o755 : 0o644, size: entry.sizeBytes };
   const file = path.join(directory, entry.path);
   if (entry.sizeBytes <= smallFileBytes) {
     const bytes = await readFile(file, { signal });
@@ -82,7 +84,7 @@ async function addEntry(tar: Pack, directory: string, entry: SourceEntry, signal
   });
 }
 
-function addWhole(tar: Pack, header: Header, bytes = Buffer.alloc(0)): Promise<void> {
+function addWhole(tar: Pack, header: EntryHeader, bytes = Buffer.alloc(0)): Promise<void> {
   return new Promise((resolve, reject) => {
     tar.entry(header, bytes, (error) => (error == null ? resolve() : reject(error)));
   });

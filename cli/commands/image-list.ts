@@ -1,0 +1,41 @@
+import { listApps } from "../control-plane/apps.ts";
+import { connectControlPlane } from "../control-plane/connect.ts";
+import { listReplications } from "../control-plane/replication.ts";
+import { requireSettings } from "../instance.ts";
+import { printList } from "../output.ts";
+import { replicationText } from "../render/end-lines.ts";
+import { sizeOf, tableLines } from "../render/table.ts";
+import { appFilter } from "./app-filter.ts";
+import type { StatusOptions } from "./status.ts";
+
+/** Images that were deployed, with the state of their replication. */
+export async function imageList(options: StatusOptions): Promise<number> {
+  const settings = requireSettings(options);
+  const filter = appFilter(settings, options);
+  await using controlPlane = await connectControlPlane(settings);
+  const live = new Map(
+    (await listApps(controlPlane, filter.org, undefined)).flatMap(({ state }) =>
+      state.current === undefined
+        ? []
+        : [[`${state.current.release.source.repository}@${state.current.release.image.digest}`, state.current.release.version]],
+    ),
+  );
+  const images = [];
+  for await (const view of listReplications(controlPlane, filter.org)) {
+    if (filter.app !== undefined && view.repository !== `${filter.org}/${filter.app}`) continue;
+    images.push({ ...view, live: live.get(`${view.repository}@${view.digest}`) });
+  }
+  printList(images, options.output, (all) =>
+    tableLines(
+      ["REPOSITORY", "DIGEST", "LIVE", "REPLICATION", "SENT"],
+      all.map((image) => [
+        image.repository,
+        image.digest,
+        image.live === undefined ? "" : `v${image.live}`,
+        replicationText(image),
+        sizeOf(image.sentBytes),
+      ]),
+    ),
+  );
+  return 0;
+}

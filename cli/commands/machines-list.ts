@@ -1,0 +1,35 @@
+import { shortDigest } from "../../oci/digest.ts";
+import { listApps } from "../control-plane/apps.ts";
+import { connectControlPlane } from "../control-plane/connect.ts";
+import { requireSettings } from "../instance.ts";
+import { printList } from "../output.ts";
+import { stateOf } from "../render/step-lines.ts";
+import { tableLines } from "../render/table.ts";
+import { appFilter } from "./app-filter.ts";
+import type { StatusOptions } from "./status.ts";
+
+/** The machines of the live releases. */
+export async function machinesList(options: StatusOptions): Promise<number> {
+  const settings = requireSettings(options);
+  const filter = appFilter(settings, options);
+  await using controlPlane = await connectControlPlane(settings);
+  const apps = await listApps(controlPlane, filter.org, filter.app);
+  const machines = apps.flatMap(({ app, state }) =>
+    (state.current?.machines ?? []).map((machine) => ({ app, version: state.current?.release.version, ...machine })),
+  );
+  printList(machines, options.output, (all) =>
+    tableLines(
+      ["MACHINE", "APP", "VERSION", "HOST", "STATE", "ADDRESS", "DIGEST"],
+      all.map((machine) => [
+        machine.id,
+        machine.app,
+        `v${machine.version}`,
+        machine.host,
+        stateOf(machine),
+        machine.address ?? "",
+        shortDigest(machine.digest),
+      ]),
+    ),
+  );
+  return 0;
+}

@@ -1,0 +1,42 @@
+import { parseRepository } from "../../oci/repository.ts";
+import type { SourceRef } from "../../workflows/types.ts";
+import { CliError } from "../errors.ts";
+import { sizeOf } from "../render/table.ts";
+import { loadIgnorePatterns } from "../source/ignore-file.ts";
+import { listSource } from "../source/list-source.ts";
+import { packSource, type PackedSource } from "../source/pack.ts";
+import { uploadSource } from "../source/upload.ts";
+import type { Project } from "./project.ts";
+
+const largeContextBytes = 100 * 1024 * 1024;
+
+/** Packs the project's source; says so when it is large. */
+export async function packProject(project: Project, warn: (text: string) => void, signal: AbortSignal): Promise<PackedSource> {
+  const { dockerfile } = project.config.build;
+  const ignore = await loadIgnorePatterns(project.directory, dockerfile, project.ignoreFile);
+  const entries = await listSource({ directory: project.directory, ignore, always: new Set([dockerfile]) }, signal);
+  const totalBytes = entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.sizeBytes : 0), 0);
+  if (totalBytes > largeContextBytes)
+    warn(`The source holds ${sizeOf(totalBytes)}; leave out what the build does not need with ${ignore.file ?? ".dockerignore"}`);
+  return packSource(project.directory, entries, signal);
+}
+
+/** @throws CliError (exit code 10) when the registry does not take it: nothing was started. */
+export async function uploadProject(
+  registryUrl: string,
+  org: string,
+  app: string,
+  packed: PackedSource,
+  signal: AbortSignal,
+): Promise<{ source: SourceRef; sentBytes: number }> {
+  try {
+    return await uploadSource(registryUrl, parseRepository(`${org}/${app}`), packed, signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new CliError(`Cannot upload the source to "${registryUrl}": ${(cause as Error).message}; nothing was started`, {
+      outcome: { kind: "control plane unreachable" },
+      tryCommand: "slipway up",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,79 @@
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
+import type { ReadableStream } from "node:stream/web";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BuildLogEntry } from "../../builder/build-log.ts";
+import type { Settings } from "../../config/settings.ts";
+import { digestEncoded, digestOf } from "../../oci/digest.ts";
+
+const retryMs = 300;
+
+/** Lines of a log of the host's log server. */
+async function* logLines(url: string, signal: AbortSignal): AsyncGenerator<string> {
+  const answer = await fetch(url, { signal });
+  if (!answer.ok || answer.body === null) {
+    await answer.body?.cancel();
+    throw new Error(`Cannot read ${url}: status ${answer.status}`);
+  }
+  const lines = createInterface({ input: Readable.fromWeb(answer.body as ReadableStream, { signal }), crlfDelay: Infinity });
+  yield* lines;
+}
+
+const serverUrl = (settings: Settings): string => {
+  const { host, port } = settings.logs.listen;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+};
+
+/**
+ * A build's log from its beginning, followed until `signal`. The log is convenience: where it cannot be had (yet), it is tried again, and
+ * a line that cannot be read is passed over. A reader that was cut off does not see a line twice.
+ */
+export async function* followBuildLog(settings: Settings, workflowId: string, signal: AbortSignal): AsyncGenerator<BuildLogEntry> {
+  const url = `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=0&follow=1`;
+  let seen = 0;
+  while (!signal.aborted) {
+    try {
+      let at = 0;
+      for await (const line of logLines(url, signal)) {
+        if (at++ < seen) continue;
+        seen = at;
+        const entry = parseEntry(line);
+        if (entry !== undefined) yield entry;
+      }
+    } catch {
+      // absent until the build begins, or the host worker is being restarted
+    }
+    await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** A build's log as it stands. @throws when the log server does not answer or has no such log. */
+export async function* readBuildLog(
+  settings: Settings,
+  workflowId: string,
+  follow: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<BuildLogEntry> {
+  const url = `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=0&follow=${follow ? 1 : 0}`;
+  for await (const line of logLines(url, signal)) {
+    const entry = parseEntry(line);
+    if (entry !== undefined) yield entry;
+  }
+}
+
+export type MachineLogOptions = { readonly org: string; readonly machineId: string; readonly follow: boolean; readonly tail: number };
+
+/** The output of a machine, line by line. @throws when the log server does not answer or has no such log. */
+export function readMachineLog(settings: Settings, options: MachineLogOptions, signal: AbortSignal): AsyncGenerator<string> {
+  const path = `/machines/${encodeURIComponent(options.org)}/${encodeURIComponent(options.machineId)}/log`;
+  return logLines(`${serverUrl(settings)}${path}?tail=${options.tail}&follow=${options.follow ? 1 : 0}`, signal);
+}
+
+function parseEntry(line: string): BuildLogEntry | undefined {
+  try {
+    const entry: unknown = JSON.parse(line);
+    return typeof entry === "object" && entry !== null && "type" in entry ? (entry as BuildLogEntry) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DeployResult, RunView } from "../../workflows/types.ts";
+import type { ControlPlane } from "../control-plane/connect.ts";
+import { outcomeOfError, type RunOutcome } from "../control-plane/run-outcome.ts";
+import { WorkflowNotFoundError } from "@temporalio/client";
+import { CliError } from "../errors.ts";
+
+/** A run as the CLI follows it. */
+export type RunHandle = {
+  readonly workflowId: string;
+  /** the `run` query; undefined when nobody answers it just now */
+  view(signal: AbortSignal): Promise<RunView | undefined>;
+  /** waits for the end of the run, over any outage of the control plane */
+  outcome(signal: AbortSignal, onOutage: () => void): Promise<RunOutcome>;
+  cancel(): Promise<void>;
+  terminate(reason: string): Promise<void>;
+};
+
+const queryDeadlineMs = 5000;
+const outageRetryMs = 1000;
+
+export function openRun({ client }: ControlPlane, workflowId: string): RunHandle {
+  const handle = client.workflow.getHandle(workflowId);
+  return {
+    workflowId,
+    async view(signal) {
+      try {
+        return await client.withDeadline(Date.now() + queryDeadlineMs, () =>
+          client.withAbortSignal(signal, () => handle.query<RunView>("run")),
+        );
+      } catch {
+        // a worker that is being restarted says nothing about the run
+        return undefined;
+      }
+    },
+    async outcome(signal, onOutage) {
+      for (;;) {
+        signal.throwIfAborted();
+        try {
+          const result = (await client.withAbortSignal(signal, () => handle.result())) as DeployResult;
+          return { kind: "deployed", result };
+        } catch (error) {
+          signal.throwIfAborted();
+          const outcome = outcomeOfError(error);
+          if (outcome !== undefined) return outcome;
+          if (error instanceof WorkflowNotFoundError)
+            throw new CliError(`Cannot find run "${workflowId}"`, { tryCommand: "slipway runs list", cause: error });
+          onOutage();
+          await sleep(outageRetryMs, undefined, { signal });
+        }
+      }
+    },
+    async cancel() {
+      await handle.cancel();
+    },
+    async terminate(reason) {
+      await handle.terminate(reason);
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import { Command } from "commander";
+import { addDeployCommands } from "./deploy-commands.ts";
+import { addInspectCommands } from "./inspect-commands.ts";
+import { addStackCommands } from "./stack-commands.ts";
+
+/** Runs a command's body; it decides what becomes of the exit code and of errors. */
+export type Run = (options: { verbose?: boolean; output?: string }, body: () => Promise<number>) => Promise<void>;
+
+/** Every command with its options; nothing heavier than commander is loaded to make it. */
+export function createProgram(run: Run): Command {
+  const program = new Command("slipway")
+    .description("From an app's source to running machines on your own hosts.")
+    .showHelpAfterError("(slipway --help shows all commands)")
+    .configureHelp({ sortSubcommands: false, helpWidth: 110 })
+    .addHelpText("after", "\nExample:\n  $ slipway deploy");
+  addStackCommands(program, run);
+  addDeployCommands(program, run);
+  addInspectCommands(program, run);
+  return program;
+}

@@ -1,0 +1,72 @@
+import type { ReplicationView, RunView } from "../../workflows/types.ts";
+import type { RunOutcome } from "../control-plane/run-outcome.ts";
+import { stripControl } from "./strip-control.ts";
+
+export type ResultContext = {
+  readonly workflowId: string;
+  readonly app: string;
+  readonly ui: string;
+  readonly replication?: ReplicationView;
+};
+
+/** The result of a run as JSON, schema version 1. What is not known is left out, never made up. */
+export function resultJson(outcome: RunOutcome, context: ResultContext): Record<string, unknown> {
+  const view = outcome.kind === "deployed" ? outcome.result : outcome.view;
+  return {
+    schema_version: 1,
+    workflow_id: context.workflowId,
+    ...(view === undefined ? {} : { run_id: view.runId }),
+    app: context.app,
+    status: view?.status ?? "failed",
+    changed: outcome.kind === "deployed" && outcome.result.changed,
+    ...(view === undefined ? {} : viewJson(view)),
+    ...(context.replication === undefined ? {} : { replication: replicationJson(context.replication) }),
+    ...(outcome.kind === "failed" ? { error: errorJson(outcome) } : {}),
+    links: { ui: context.ui },
+  };
+}
+
+/** The answer of the `run` query, in JSON's names. */
+export function viewJson(view: RunView): Record<string, unknown> {
+  return {
+    ...(view.version === undefined
+      ? {}
+      : { release: { version: view.version, ...(view.previousVersion === undefined ? {} : { previous: view.previousVersion }) } }),
+    ...(view.image === undefined ? {} : { image: { ref: view.image.name, digest: view.image.digest, size_bytes: view.image.sizeBytes } }),
+    ...(view.url === undefined ? {} : { url: view.url }),
+    machines: view.machines.map((machine) => ({
+      id: machine.id,
+      host: machine.host,
+      group: machine.group,
+      state: machine.state,
+      healthy: machine.healthy,
+      image_digest: machine.digest,
+    })),
+    steps: view.steps.map((step) => ({
+      name: step.name,
+      status: step.status,
+      ...(step.startedAtMs === undefined ? {} : { started_at: new Date(step.startedAtMs).toISOString() }),
+      ...(step.durationMs === undefined ? {} : { duration_ms: step.durationMs }),
+    })),
+  };
+}
+
+export function replicationJson(view: ReplicationView): Record<string, unknown> {
+  return {
+    status: view.status,
+    attempts: view.attempts,
+    sent_bytes: view.sentBytes,
+    ...(view.lastError === undefined ? {} : { last_error: stripControl(view.lastError) }),
+  };
+}
+
+function errorJson(outcome: Extract<RunOutcome, { kind: "failed" }>): Record<string, unknown> {
+  const error = outcome.view?.error;
+  return {
+    code: outcome.code,
+    message: stripControl(outcome.message),
+    ...(error === undefined
+      ? {}
+      : { stage: error.stage, retryable: error.retryable, serving: error.serving, log_tail: error.logTail.map(stripControl) }),
+  };
+}
