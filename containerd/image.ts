@@ -54,6 +54,18 @@ export async function readImage(ns: ContainerdNamespace, manifestDigest: Digest,
   return { manifest, platform: { architecture: config.architecture, os: config.os }, diffIds };
 }
 
+/**
+ * Follows an index to the manifest that this host runs; a manifest is answered as it is.
+ * @throws ImageDocumentError when there is none, or it is an artifact.
+ */
+export async function resolveRunnable(ns: ContainerdNamespace, digest: Digest, signal: AbortSignal): Promise<Digest> {
+  const manifest = await readManifest(ns, digest, signal);
+  if (isRunnable(manifest)) return digest;
+  const selected = manifest.kind === "index" ? selectPlatform(manifest.manifests)?.digest : undefined;
+  if (selected !== undefined && isRunnable(await readManifest(ns, selected, signal))) return selected;
+  throw new ImageDocumentError(`Cannot run "${digest}": found no image for linux/${architectures[process.arch] ?? process.arch} in it`);
+}
+
 const configTypes: ReadonlySet<string> = new Set([mediaTypes.imageConfig, mediaTypes.dockerConfig]);
 const layerTypes: ReadonlySet<string> = new Set([
   mediaTypes.layerTar,

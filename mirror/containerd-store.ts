@@ -1,0 +1,43 @@
+import { orgNamespace } from "../config/paths.ts";
+import type { Containerd } from "../containerd/client.ts";
+import type { DistributionStore } from "../oci/store.ts";
+import { createBlobStore } from "./blob-store.ts";
+import { createManifestStore } from "./manifest-store.ts";
+import { createPushSessions } from "./push-sessions.ts";
+import type { MirrorLog } from "./unpack-pushed.ts";
+import { createUploadStore } from "./upload-store.ts";
+
+export type ContainerdStoreOptions = {
+  readonly containerd: Containerd;
+  readonly org: string;
+  /** the host part of image names, as machines know them */
+  readonly imageHost: string;
+  readonly snapshotter: string;
+  readonly log: MirrorLog;
+  /** a push without an open upload or a next request lets its lease go after this time */
+  readonly pushIdleMs?: number;
+  readonly uploadIdleMs?: number;
+};
+
+export type ContainerdStore = DistributionStore & AsyncDisposable;
+
+/**
+ * The Distribution store of one org over its containerd namespace, which must exist. Its end aborts every upload and deletes the
+ * leases of pushes that are not in yet.
+ */
+export function createContainerdStore(options: ContainerdStoreOptions): ContainerdStore {
+  const { containerd, org, pushIdleMs, uploadIdleMs } = options;
+  const namespace = orgNamespace(org);
+  const ns = containerd.namespace(namespace);
+  const sessions = createPushSessions(containerd, namespace, pushIdleMs === undefined ? {} : { idleMs: pushIdleMs });
+  const uploads = createUploadStore({ org, sessions }, uploadIdleMs === undefined ? {} : { idleMs: uploadIdleMs });
+  return {
+    blobs: createBlobStore({ org, ns, sessions }),
+    uploads,
+    manifests: createManifestStore({ ...options, ns, sessions }),
+    async [Symbol.asyncDispose]() {
+      await uploads[Symbol.asyncDispose]();
+      await sessions[Symbol.asyncDispose]();
+    },
+  };
+}

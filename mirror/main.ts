@@ -1,0 +1,83 @@
+/** The process `mirror`: OCI Distribution over this host's containerd, one socket per org. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { readFileSync } from "node:fs";
+import pino, { type Logger } from "pino";
+import { instancePaths } from "../config/paths.ts";
+import { announceReady } from "../config/ready.ts";
+import { type Settings, settingsFromEnvironment } from "../config/settings.ts";
+import { type Containerd, openContainerd } from "../containerd/client.ts";
+import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
+import { createDistributionClient } from "../oci/distribution-client.ts";
+import { openAdmin } from "./admin.ts";
+import { openOrgs } from "./orgs.ts";
+import { createPublicRegistries } from "./public-registries.ts";
+import { type StoreSources, copyOf } from "./select-store.ts";
+import { createUpstreamStore } from "./upstream.ts";
+
+const containerdTimeoutMs = 30_000;
+const closeTimeoutMs = 4_500;
+/** The durable registry is ours and near; it is asked again soon. */
+const upstreamDownMs = 2_000;
+
+async function main(): Promise<void> {
+  const settings = settingsFromEnvironment();
+  const log = pino({ base: { process: "mirror" } });
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  process.once("SIGTERM", stop).once("SIGINT", stop);
+
+  await using containerd = openContainerd(settings.containerd.socket);
+  await requireContainerd(containerd, log, stopping.signal);
+  await using orgs = await openOrgs(
+    {
+      containerd,
+      stateDir: instancePaths.mirrorState(settings),
+      port: settings.mirror.port,
+      snapshotter: settings.containerd.snapshotter,
+      sources: createSources(settings),
+      log,
+    },
+    stopping.signal,
+  );
+  await using _admin = await openAdmin(orgs, settings.mirror.adminSocket);
+  announceReady(settings.runDir, "mirror");
+  log.info({ orgs: orgs.list(), port: settings.mirror.port }, "serving");
+
+  if (!stopping.signal.aborted) await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
+  log.info({}, "stopping");
+  setTimeout(() => process.exit(1), closeTimeoutMs).unref();
+}
+
+/** containerd may still be starting; with shared content nothing may be served at all. */
+async function requireContainerd(containerd: Containerd, log: Logger, signal: AbortSignal): Promise<void> {
+  const deadlineMs = Date.now() + containerdTimeoutMs;
+  for (;;) {
+    try {
+      return await requireIsolatedContent(containerd, AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
+    } catch (error) {
+      if (error instanceof SharedContentError || signal.aborted || Date.now() > deadlineMs) throw error;
+      log.warn({ err: error }, "containerd does not answer yet");
+      await sleep(250, undefined, { signal });
+    }
+  }
+}
+
+function createSources(settings: Settings): Omit<StoreSources, "org" | "local"> {
+  const client = createDistributionClient({ baseUrl: settings.registry.url, connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
+  const own = createUpstreamStore(client, { downMs: upstreamDownMs });
+  const ca = settings.caBundle === undefined ? undefined : readFileSync(settings.caBundle, "utf8");
+  return {
+    imageHost: settings.registry.imageHost,
+    upstream: (host) =>
+      host === undefined ? own : createUpstreamStore(client, { downMs: upstreamDownMs, rename: (repository) => copyOf(host, repository) }),
+    publicRegistry: settings.mirror.publicFallback ? createPublicRegistries(ca) : () => undefined,
+  };
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    pino({ base: { process: "mirror" } }).fatal({ err: error }, (error as Error).message);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,152 @@
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import path from "node:path";
+import { z } from "zod";
+import { orgNamespace } from "../config/paths.ts";
+import { type Containerd, ensureNamespace } from "../containerd/client.ts";
+import { deleteLease, listLeases } from "../containerd/leases.ts";
+import { type ContainerdStore, createContainerdStore } from "./containerd-store.ts";
+import { type Listener, type ListenerState, openListener } from "./listeners.ts";
+import { pushLeasePrefix } from "./push-sessions.ts";
+import { type StoreSources, selectStore } from "./select-store.ts";
+import type { MirrorLog } from "./unpack-pushed.ts";
+import { uploadRefPrefix } from "./upload-store.ts";
+
+export const orgName = z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "expected lower-case letters, digits and single hyphens");
+export const orgAddresses = z.array(z.string().refine((text) => isIP(text) !== 0, "expected an IP address")).max(8);
+const orgsFile = z.record(orgName, orgAddresses);
+
+export type OrgState = { readonly org: string; readonly listeners: readonly ListenerState[] };
+
+export type OrgsOptions = {
+  readonly containerd: Containerd;
+  /** `orgs.json` lives here */
+  readonly stateDir: string;
+  readonly port: number;
+  readonly snapshotter: string;
+  readonly sources: Omit<StoreSources, "org" | "local">;
+  readonly log: MirrorLog;
+  readonly pushIdleMs?: number;
+};
+
+/** The orgs of this host that the mirror serves, each on sockets of its own. */
+export type Orgs = AsyncDisposable & {
+  /** Serves the org on exactly these addresses; answers once it does, and remembers it over restarts. */
+  put(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
+  list(): readonly OrgState[];
+};
+
+type Served = { readonly store: ContainerdStore; readonly listeners: Map<string, Listener> };
+
+/** Serves again whatever was served before, as soon as its addresses exist. */
+export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promise<Orgs> {
+  const { containerd, stateDir, port, sources, log } = options;
+  const file = path.join(stateDir, "orgs.json");
+  const served = new Map<string, Promise<Served>>();
+  let turn: Promise<unknown> = Promise.resolve();
+
+  async function begin(org: string): Promise<Served> {
+    const limit = AbortSignal.timeout(30_000);
+    await ensureNamespace(containerd, orgNamespace(org), limit);
+    await sweepPushes(containerd, org, limit);
+    const { snapshotter, pushIdleMs } = options;
+    const idle = pushIdleMs === undefined ? {} : { pushIdleMs };
+    return {
+      store: createContainerdStore({ containerd, org, imageHost: sources.imageHost, snapshotter, log, ...idle }),
+      listeners: new Map(),
+    };
+  }
+
+  async function serve(org: string, addresses: readonly string[]): Promise<Served> {
+    const starting = served.get(org) ?? begin(org);
+    served.set(org, starting);
+    try {
+      const found = await starting;
+      for (const [address, listener] of found.listeners) {
+        if (addresses.includes(address)) continue;
+        found.listeners.delete(address);
+        await listener[Symbol.asyncDispose]();
+      }
+      for (const address of addresses) {
+        if (found.listeners.has(address)) continue;
+        const store = selectStore.bind(undefined, { ...sources, org, local: found.store });
+        found.listeners.set(address, openListener({ org, address, port, store, log }));
+      }
+      return found;
+    } catch (error) {
+      if (served.get(org) === starting) served.delete(org);
+      throw error;
+    }
+  }
+
+  async function remember(): Promise<void> {
+    const orgs: Record<string, string[]> = {};
+    for (const [org, starting] of served) orgs[org] = [...(await starting).listeners.keys()];
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await writeFile(`${file}.new`, JSON.stringify(orgs, undefined, 2), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+  }
+
+  const current = new Map<string, Served>();
+  /** One change at a time, so that the file is what was asked last. */
+  function change(org: string, addresses: readonly string[]): Promise<Served> {
+    const next = turn.then(async () => {
+      const found = await serve(org, addresses);
+      current.set(org, found);
+      await remember();
+      return found;
+    });
+    turn = next.catch(() => undefined);
+    return next;
+  }
+
+  const stateOf = (org: string, { listeners }: Served): OrgState => ({
+    org,
+    listeners: [...listeners.values()].map((listener) => listener.state()),
+  });
+
+  for (const [org, addresses] of Object.entries(await readOrgs(file))) {
+    signal.throwIfAborted();
+    await change(org, addresses);
+  }
+
+  return {
+    async put(org, addresses, putSignal) {
+      const found = await change(org, addresses);
+      await Promise.all([...found.listeners.values()].map((listener) => listener.listening(putSignal)));
+      return stateOf(org, found);
+    },
+    list: () => [...current].map(([org, found]) => stateOf(org, found)),
+    async [Symbol.asyncDispose]() {
+      await turn;
+      await Promise.allSettled(
+        [...current.values()].map(async ({ listeners, store }) => {
+          await Promise.allSettled([...listeners.values()].map((listener) => listener[Symbol.asyncDispose]()));
+          await store[Symbol.asyncDispose]();
+        }),
+      );
+    },
+  };
+}
+
+async function readOrgs(file: string): Promise<z.infer<typeof orgsFile>> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
+    throw error;
+  }
+  return orgsFile.parse(JSON.parse(text));
+}
+
+/** What an earlier mirror left: connections died with it, so nobody continues those pushes. */
+async function sweepPushes(containerd: Containerd, org: string, signal: AbortSignal): Promise<void> {
+  const ns = containerd.namespace(orgNamespace(org));
+  for (const { id } of await listLeases(ns, signal)) {
+    if (id.startsWith(pushLeasePrefix)) await deleteLease(ns, id, signal);
+  }
+  for (const { ref } of (await ns.content.listStatuses({}, { signal })).statuses) {
+    if (ref.startsWith(uploadRefPrefix)) await ns.content.abort({ ref }, { signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,81 @@
+import type { DistributionEndpoint } from "../oci/distribution-path.ts";
+import { DistributionError } from "../oci/errors.ts";
+import { type Repository, isRepository } from "../oci/repository.ts";
+import type { DistributionTarget } from "../oci/routes/distribution-call.ts";
+import type { DistributionStore } from "../oci/store.ts";
+import { type ReadableStore, firstOf, readOnly } from "./readable-store.ts";
+
+export type StoreSources = {
+  readonly org: string;
+  /** the host's containerd */
+  readonly local: DistributionStore;
+  /** the durable registry; `host` is prefixed to the repository for what belongs to another registry */
+  readonly upstream: (host?: string) => ReadableStore;
+  /** undefined for a host that may not be asked */
+  readonly publicRegistry: (host: string) => ReadableStore | undefined;
+  readonly imageHost: string;
+};
+
+/** Chooses who answers a request. `method` is HEAD, GET or one of those that write. */
+export function selectStore(sources: StoreSources, method: string, { endpoint, ns }: DistributionTarget): DistributionStore {
+  if (ns !== undefined && ns !== sources.imageHost) return ofOtherRegistry(sources, ns);
+  if (isPushersQuestion(method, endpoint) || !isOwn(sources.org, endpoint)) return sources.local;
+  return ofOwnRepositories(sources);
+}
+
+/**
+ * "Do you have this digest?" is what a pusher asks before it sends anything, and a yes makes it send nothing. So the answer is
+ * about this host alone, as it must be true for the manifest that follows; and upstream being slow or down slows no push.
+ */
+function isPushersQuestion(method: string, endpoint: DistributionEndpoint): boolean {
+  if (method !== "HEAD") return false;
+  return endpoint.kind === "statBlob" || (endpoint.kind === "resolveManifest" && endpoint.reference.kind === "digest");
+}
+
+function isOwn(org: string, endpoint: DistributionEndpoint): boolean {
+  return "repository" in endpoint && endpoint.repository.startsWith(`${org}/`);
+}
+
+function ofOwnRepositories({ local, upstream }: StoreSources): DistributionStore {
+  const durable = upstream();
+  const readable = firstOf([local, durable]);
+  return {
+    ...local,
+    blobs: { ...local.blobs, ...readable.blobs },
+    manifests: {
+      ...local.manifests,
+      read: readable.manifests.read,
+      // a pusher asks for its tag too, and takes any answer but yes and no for a failure
+      resolve: (repository, reference, signal) => firstOf([local, orAbsent(durable)]).manifests.resolve(repository, reference, signal),
+    },
+  };
+}
+
+function orAbsent(source: ReadableStore): ReadableStore {
+  return {
+    ...source,
+    manifests: {
+      ...source.manifests,
+      async resolve(repository, reference, signal) {
+        try {
+          return await source.manifests.resolve(repository, reference, signal);
+        } catch (error) {
+          if (error instanceof DistributionError && error.code === "UNAVAILABLE") return undefined;
+          throw error;
+        }
+      },
+    },
+  };
+}
+
+/** Pulls on behalf of another registry: from the copies upstream holds of it, then from itself. */
+function ofOtherRegistry({ upstream, publicRegistry }: StoreSources, host: string): DistributionStore {
+  // a host with a port is no repository's first component, so upstream has no copies of it
+  const sources = [isRepository(host) ? upstream(host) : undefined, publicRegistry(host)];
+  return readOnly(firstOf(sources.filter((source) => source !== undefined)));
+}
+
+/** The repository of upstream that holds copies of another registry's. */
+export function copyOf(host: string, repository: Repository): Repository {
+  return `${host}/${repository}` as Repository;
+}

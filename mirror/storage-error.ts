@@ -1,0 +1,29 @@
+import { ClientError, Status } from "nice-grpc";
+import { hasStatus } from "../containerd/client.ts";
+import { DistributionError } from "../oci/errors.ts";
+
+/** Answers that pass by themselves; the client may try again. */
+const passing: ReadonlySet<Status> = new Set([
+  Status.UNAVAILABLE,
+  Status.DEADLINE_EXCEEDED,
+  Status.RESOURCE_EXHAUSTED,
+  Status.INTERNAL,
+  Status.UNKNOWN,
+  Status.ABORTED,
+]);
+
+/** Whether containerd itself failed, rather than what it was asked to do. */
+export const isOutage = (error: unknown): boolean => error instanceof ClientError && passing.has(error.code);
+
+/** Someone deleted the push's lease, or its hour is over: the client begins again, under a new one. */
+export const isLeaseGone = (error: unknown): boolean => hasStatus(error, Status.NOT_FOUND) && error.details.includes("lease");
+
+/** containerd's failures as the one error that the routes render; every other error stays as it is. */
+export async function asDistributionErrors<T>(task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (isOutage(error) || isLeaseGone(error)) throw new DistributionError("UNAVAILABLE", { storage: "containerd" }, { cause: error });
+    throw error;
+  }
+}

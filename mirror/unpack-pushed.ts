@@ -1,0 +1,62 @@
+import type { Containerd } from "../containerd/client.ts";
+import { isRunnable, readImage, readManifest, selectPlatform } from "../containerd/image.ts";
+import { unpackImage } from "../containerd/unpack.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { Manifest } from "../oci/manifest.ts";
+import type { PushSession } from "./push-sessions.ts";
+import { isOutage } from "./storage-error.ts";
+
+/** The part of a pino logger that the mirror uses. */
+export type MirrorLog = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+type UnpackParts = { readonly containerd: Containerd; readonly snapshotter: string; readonly log: MirrorLog };
+
+/**
+ * Unpacks what was pushed, so that a machine can start the moment the push ends. Artifacts, attestations and images of other platforms
+ * are stored and no more. A layer that cannot be unpacked, or unpacks to something else than its config says, is a sound push of an
+ * image that no machine may start from: verification refuses it.
+ */
+export async function unpackPushed(
+  { containerd, snapshotter, log }: UnpackParts,
+  session: PushSession,
+  manifest: Manifest,
+  descriptor: Descriptor,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace } = session.ns;
+  try {
+    const digest = await runnableDigest(session, manifest, descriptor, signal);
+    if (digest === undefined) return;
+    await unpackImage(containerd, namespace, digest, { snapshotter, lease: session.lease, signal });
+  } catch (error) {
+    if (signal.aborted || isRetryable(error)) throw error;
+    log.warn({ err: error, namespace, digest: descriptor.digest }, "pushed image cannot be unpacked");
+  }
+}
+
+async function runnableDigest(
+  session: PushSession,
+  manifest: Manifest,
+  descriptor: Descriptor,
+  signal: AbortSignal,
+): Promise<Digest | undefined> {
+  if (manifest.kind === "index") {
+    const selected = selectPlatform(manifest.manifests);
+    if (selected === undefined) return undefined;
+    return isRunnable(await readManifest(session.ns, selected.digest, signal)) ? selected.digest : undefined;
+  }
+  if (!isRunnable(manifest)) return undefined;
+  const { platform } = await readImage(session.ns, descriptor.digest, signal);
+  const ours = selectPlatform([{ ...descriptor, platform }]) !== undefined;
+  return ours ? descriptor.digest : undefined;
+}
+
+/** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried. */
+function isRetryable(error: unknown): boolean {
+  return isOutage(error) && !/UNKNOWN|INTERNAL/.test((error as Error).message);
+}

@@ -1,0 +1,150 @@
+import { randomBytes } from "node:crypto";
+import type { Readable } from "node:stream";
+import { ContentMismatchError, type ContentWriter, openContentWriter } from "../containerd/content.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import { DistributionError } from "../oci/errors.ts";
+import type { Repository } from "../oci/repository.ts";
+import type { UploadStatus, UploadStore } from "../oci/store.ts";
+import type { StoreParts } from "./blob-store.ts";
+import { membership, requireOwnRepository } from "./org-repository.ts";
+import type { PushSession } from "./push-sessions.ts";
+import { asDistributionErrors, isLeaseGone } from "./storage-error.ts";
+
+export const uploadRefPrefix = "upload-";
+const defaultIdleMs = 15 * 60_000;
+/** Bounds memory: each upload has up to 4 MiB on its way to containerd. */
+const mostUploads = 64;
+
+type Upload = {
+  readonly id: string;
+  readonly repository: Repository;
+  readonly session: PushSession & AsyncDisposable;
+  readonly writer: ContentWriter;
+  /** set while a request works on it: one at a time */
+  busy: boolean;
+  timer: NodeJS.Timeout | undefined;
+};
+
+/**
+ * Upload sessions of one org. Each holds one write stream into containerd open from its start to its end, under the push's lease
+ * and with a ref of its own; an error, a client that goes away, and fifteen idle minutes end it with nothing left.
+ */
+export function createUploadStore(
+  { org, sessions }: Pick<StoreParts, "org" | "sessions">,
+  { idleMs = defaultIdleMs }: { readonly idleMs?: number } = {},
+): UploadStore & AsyncDisposable {
+  const uploads = new Map<string, Upload>();
+  let starting = 0;
+
+  function find(repository: Repository, id: string): Upload {
+    requireOwnRepository(org, repository);
+    const upload = uploads.get(id);
+    if (upload === undefined || upload.repository !== repository) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
+    return upload;
+  }
+
+  async function discard(upload: Upload): Promise<void> {
+    uploads.delete(upload.id);
+    clearTimeout(upload.timer);
+    try {
+      await upload.writer.abort();
+    } finally {
+      await upload.session[Symbol.asyncDispose]();
+    }
+  }
+
+  function watchIdle(upload: Upload): void {
+    // what cannot be deleted now goes with the lease
+    upload.timer = setTimeout(() => void discard(upload).catch(() => undefined), idleMs).unref();
+  }
+
+  /** Runs one request's work alone; whatever fails, the upload is gone after. */
+  async function alone<T>(upload: Upload, task: () => Promise<T>): Promise<T> {
+    if (upload.busy) throw new DistributionError("RANGE_INVALID", { reason: "another request is writing to this upload" });
+    upload.busy = true;
+    clearTimeout(upload.timer);
+    try {
+      return await task();
+    } catch (error) {
+      if (isLeaseGone(error)) upload.session.retire();
+      await discard(upload);
+      return await asDistributionErrors(() => Promise.reject(error as Error));
+    } finally {
+      upload.busy = false;
+      if (uploads.has(upload.id)) watchIdle(upload);
+    }
+  }
+
+  return {
+    async start(repository, signal) {
+      requireOwnRepository(org, repository);
+      if (uploads.size + starting >= mostUploads) throw new DistributionError("TOOMANYREQUESTS", { uploads: uploads.size });
+      starting += 1;
+      try {
+        const session = await asDistributionErrors(() => sessions.join(repository, signal));
+        const id = randomBytes(24).toString("base64url");
+        // the stream outlives the request that begins it
+        const writer = openContentWriter(session.ns, { ref: `${uploadRefPrefix}${id}` }, new AbortController().signal);
+        const upload: Upload = { id, repository, session, writer, busy: false, timer: undefined };
+        uploads.set(id, upload);
+        watchIdle(upload);
+        return { id, receivedBytes: 0 };
+      } finally {
+        starting -= 1;
+      }
+    },
+    async status(repository, id) {
+      return statusOf(find(repository, id));
+    },
+    async append(repository, id, offset, body, signal) {
+      const upload = find(repository, id);
+      if (offset !== undefined && offset !== upload.writer.offsetBytes) {
+        throw new DistributionError("RANGE_INVALID", { found: offset, expected: upload.writer.offsetBytes });
+      }
+      return alone(upload, async () => {
+        await copy(body, upload.writer, signal);
+        return statusOf(upload);
+      });
+    },
+    async finish(repository, id, digest, signal) {
+      const upload = find(repository, id);
+      return alone(upload, async () => {
+        const descriptor = await commit(upload, digest);
+        signal.throwIfAborted();
+        uploads.delete(id);
+        upload.session.wrote(digest);
+        await upload.session[Symbol.asyncDispose]();
+        return descriptor;
+      });
+    },
+    async abort(repository, id) {
+      const upload = find(repository, id);
+      await asDistributionErrors(() => discard(upload));
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([...uploads.values()].map(discard));
+    },
+  };
+}
+
+const statusOf = ({ id, writer }: Upload): UploadStatus => ({ id, receivedBytes: writer.offsetBytes });
+
+async function copy(body: Readable, writer: ContentWriter, signal: AbortSignal): Promise<void> {
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    signal.throwIfAborted();
+    await writer.write(chunk);
+  }
+}
+
+async function commit({ repository, writer }: Upload, digest: Digest): Promise<Descriptor> {
+  const sizeBytes = writer.offsetBytes;
+  try {
+    await writer.commit({ digest, sizeBytes, labels: membership.blobLabels(repository) });
+  } catch (error) {
+    if (error instanceof ContentMismatchError)
+      throw new DistributionError("DIGEST_INVALID", { digest, found: error.found }, { cause: error });
+    throw error;
+  }
+  return { mediaType: "application/octet-stream", digest, size: sizeBytes };
+}
