@@ -1,35 +1,49 @@
 #!/usr/bin/env node
-// Starts the CLI: compiled JavaScript in an installed package, TypeScript in a checkout, there on a Node that runs it.
+// The command. A packed install holds JavaScript, which any supported Node runs; a checkout holds TypeScript, which this Node runs when
+// it can, and else the Node of the dev dependencies. Plain JavaScript without imports it does not need: it starts on every call.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import nodeModule from "node:module";
+import { homedir } from "node:os";
 import { fileURLToPath } from "node:url";
 
-const compiled = new URL("../dist/cli/main.js", import.meta.url);
-const source = new URL("./main.ts", import.meta.url);
-const installed = import.meta.url.includes("/node_modules/") || !existsSync(source);
+const { SLIPWAY_CACHE, XDG_CACHE_HOME } = process.env;
+const compileCache = `${SLIPWAY_CACHE || `${XDG_CACHE_HOME || `${homedir()}/.cache`}/slipway`}/compiled`;
+const source = new URL("main.ts", import.meta.url);
 
-if (installed) {
-  await start(compiled);
-} else if (process.features.typescript) {
-  await start(source);
-} else {
-  const node = fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url));
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
-  // Ctrl-C reaches the whole process group by itself; SIGTERM does not
-  process.on("SIGINT", () => undefined);
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
-  child.on("error", () => {
-    process.stderr.write(`Error: Cannot run Slipway on Node ${process.version}: expected Node 24\nTry: npm ci\n`);
-    process.exitCode = 1;
-  });
-  child.on("exit", (code) => {
-    process.exitCode = code ?? 1;
-  });
+if (!existsSync(source)) await start(new URL("../dist/cli/main.js", import.meta.url));
+else if (process.features.typescript) await start(source);
+else startWith(fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url)));
+
+/** @param {URL} entry */
+async function start(entry) {
+  nodeModule.enableCompileCache?.(process.env.NODE_COMPILE_CACHE ?? compileCache);
+  await import(entry.href);
 }
 
-async function start(module) {
-  enableCompileCache?.();
-  const { main } = await import(module.href);
-  await main(process.argv);
+/** @param {string} node */
+function startWith(node) {
+  if (!existsSync(node)) {
+    console.error(`Cannot find "${node}"; run: npm ci`);
+    process.exit(2);
+  }
+  const env = { NODE_COMPILE_CACHE: compileCache, ...process.env };
+  const child = spawn(node, ["--disable-warning=ExperimentalWarning", fileURLToPath(source), ...process.argv.slice(2)], {
+    stdio: "inherit",
+    env,
+  });
+  child.once("error", (error) => {
+    console.error(`Cannot run "${node}": ${error.message}`);
+    process.exit(2);
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) {
+    // Ctrl-C reaches the child without us: the terminal signals the whole group
+    const fromTerminal = process.stdin.isTTY && (signal === "SIGINT" || signal === "SIGQUIT");
+    process.on(signal, () => fromTerminal || child.kill(signal));
+  }
+  child.once("exit", (code, signal) => {
+    if (signal === null) return process.exit(code ?? 1);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
 }
