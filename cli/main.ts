@@ -45,7 +45,7 @@ function codeOf(outcome: Outcome): string {
 }
 
 /** Parses the arguments and runs the command; sets `process.exitCode`. */
-export async function main(argv: readonly string[]): Promise<void> {
+async function main(argv: readonly string[]): Promise<void> {
   const program = createProgram(run);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)]) command.exitOverride();
   // a reader that has enough (`| head`) is no error
@@ -57,3 +57,5 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = error.exitCode === 0 ? 0 : exitCodeOf({ kind: "usage" });
   }
 }
+
+await main(process.argv);

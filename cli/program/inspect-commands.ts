@@ -29,7 +29,7 @@ export function addInspectCommands(program: Command, run: Run): void {
     image,
     "bases [names...]",
     "build base images from packages, for networks without Docker Hub",
-    "slipway image bases debian:bookworm-slim",
+    "slipway image bases debian node",
   )
     .option("-q, --quiet", "no progress, only the result and errors")
     .action(async (names: string[], options) =>

@@ -17,6 +17,6 @@ export async function uploadSource(
   const { digest, sizeBytes } = packed;
   const source = { repository, digest, sizeBytes };
   if ((await registry.statBlob(repository, digest, signal)) !== undefined) return { source, sentBytes: 0 };
-  await registry.pushBlob(repository, { digest, sizeBytes, open: () => createReadStream(packed.file) }, signal);
+  await registry.pushBlob(repository, { digest, sizeBytes, open: (offset) => createReadStream(packed.file, { start: offset }) }, signal);
   return { source, sentBytes: sizeBytes };
 }
