@@ -36,8 +36,8 @@ export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAd
 
     build: (input) =>
       withHeartbeat(async (signal, report) => {
-        await using log = await buildLogs.open(input.workflowId);
         const { attempt } = activityInfo();
+        await using log = await buildLogs.open(input.workflowId, { fresh: attempt === 1 });
         log.write({ type: "attempt", attempt, atMs: Date.now() });
         try {
           await ensureOrg(input.org, signal);
@@ -56,8 +56,11 @@ export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAd
             },
             { signal, onEvent: (event) => (log.write(event), reportStep(event, report)) },
           );
+          log.write({ type: "end" });
           return { ...image, ...solved } satisfies BuildOutput;
         } catch (error) {
+          // a retry goes on in the same log
+          if (signal.aborted || error instanceof BuildFailed) log.write({ type: "end" });
           signal.throwIfAborted();
           throw buildFailure(error);
         }

@@ -1,15 +1,15 @@
+import type { Containerd } from "../containerd/client.ts";
+import { type HostImages, ImageVerificationError } from "../mirror/host-images.ts";
+import { pushUpstream } from "../mirror/replicate.ts";
 import type { DistributionClient } from "../oci/distribution-client.ts";
-import { UpstreamError } from "../oci/distribution-client.ts";
-import type { HostImages } from "../mirror/host-images.ts";
-import { ImageVerificationError } from "../mirror/host-images.ts";
-import type { PushUpstream } from "../mirror/replicate.ts";
+import { parseTag } from "../oci/repository.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { ImageActivities } from "./types.ts";
 
-export type ImageDeps = { readonly images: HostImages; readonly upstream: DistributionClient; readonly pushUpstream: PushUpstream };
+export type ImageDeps = { readonly containerd: Containerd; readonly images: HostImages; readonly upstream: DistributionClient };
 
-export function createImageActivities({ images, upstream, pushUpstream }: ImageDeps): ImageActivities {
+export function createImageActivities({ containerd, images, upstream }: ImageDeps): ImageActivities {
   return {
     verifyImage: (input) =>
       withHeartbeat(async (signal) => {
@@ -26,8 +26,8 @@ export function createImageActivities({ images, upstream, pushUpstream }: ImageD
     unpinImage: ({ org, repository, digest }) => withHeartbeat((signal) => images.unpin(org, repository, digest, signal)),
     pushUpstream: ({ org, repository, digest, tag }) =>
       withHeartbeat(async (signal, report) => {
-        const progress = (sentBytes: number) => report({ sentBytes });
-        return await pushUpstream({ org, repository, digest, tag }, { client: upstream, signal, onProgress: progress });
+        const image = { org, repository, digest, tag: parseTag(tag) };
+        return await pushUpstream(image, { containerd, client: upstream, signal, onProgress: report });
       }),
   };
 }

@@ -13,7 +13,10 @@ export type BuildLogEntry =
 export type BuildLog = AsyncDisposable & { write(entry: BuildLogEntry): void };
 
 /** The logs of this host's builds: one JSONL file for each run, every attempt in it, kept with the run. */
-export type BuildLogs = { open(workflowId: string): Promise<BuildLog> };
+export type BuildLogs = {
+  /** `fresh` begins the log anew: a key that failed may be run again. */
+  open(workflowId: string, options: { readonly fresh: boolean }): Promise<BuildLog>;
+};
 
 /** What the log of a run is called: workflow ids hold slashes. */
 export const buildLogName = (workflowId: string): string => digestEncoded(digestOf(workflowId));
@@ -21,18 +24,16 @@ export const buildLogName = (workflowId: string): string => digestEncoded(digest
 /** `fileOf` says where the log of a given name is. */
 export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {
   return {
-    async open(workflowId) {
+    async open(workflowId, { fresh }) {
       const file = fileOf(buildLogName(workflowId));
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      const stream = createWriteStream(file, { flags: "a", mode: 0o600 });
+      const stream = createWriteStream(file, { flags: fresh ? "w" : "a", mode: 0o600 });
+      // a full disk costs the log, never the build
       stream.on("error", () => undefined);
-      const write = (entry: BuildLogEntry) => void stream.write(`${JSON.stringify(entry)}\n`);
       return {
-        write,
+        write: (entry) => void stream.write(`${JSON.stringify(entry)}\n`),
         [Symbol.asyncDispose]: async () => {
-          write({ type: "end" });
           stream.end();
-          // a full disk costs the log, never the build
           await finished(stream).catch(() => undefined);
         },
       };

@@ -1,0 +1,75 @@
+import { Worker } from "@temporalio/worker";
+import pino from "pino";
+import { createBuildActivities } from "../activities/build.ts";
+import { createEnsureOrg } from "../activities/ensure-org.ts";
+import { createImageActivities } from "../activities/image.ts";
+import { createMachineActivities } from "../activities/machine.ts";
+import { createBuildLogs } from "../builder/build-log.ts";
+import { createBuilders } from "../builder/builders.ts";
+import { hostTaskQueue, instancePaths } from "../config/paths.ts";
+import { announceReady } from "../config/ready.ts";
+import { settingsFromEnvironment } from "../config/settings.ts";
+import { openContainerd } from "../containerd/client.ts";
+import { startLogRotation } from "../machines/logs/rotate.ts";
+import { createLogServer } from "../machines/logs/server.ts";
+import { machineLogTail } from "../machines/logs/tail.ts";
+import { createMachines } from "../machines/machines.ts";
+import { createRouterClient } from "../machines/router/admin-client.ts";
+import { createMirrorAdmin } from "../mirror/admin-client.ts";
+import { createHostImages } from "../mirror/host-images.ts";
+import { createDistributionClient } from "../oci/distribution-client.ts";
+import { connectTemporal } from "./connect.ts";
+import { installRuntime, runUntilTerminated } from "./runtime.ts";
+
+/** Composition root of the host role: every activity that touches this host, and nothing of other hosts. */
+const settings = settingsFromEnvironment();
+const log = pino({ name: "host" });
+installRuntime(log);
+
+const containerd = openContainerd(settings.containerd.socket);
+const machines = createMachines({ containerd, settings });
+const builders = createBuilders({ containerd, machines, settings });
+const router = createRouterClient(settings.router.adminSocket);
+const upstream = createDistributionClient({ baseUrl: settings.registry.url });
+const ensureOrg = createEnsureOrg({ machines, mirror: createMirrorAdmin(settings.mirror.adminSocket) });
+
+const logServer = createLogServer(settings);
+await logServer.listen(settings.logs.listen);
+using _rotation = startLogRotation(settings, (error) => log.error({ error: String(error) }, "cannot rotate the machines' logs"));
+await builders.adopt(AbortSignal.timeout(30_000));
+
+const temporal = await connectTemporal(settings.temporal, log);
+const worker = await Worker.create({
+  connection: temporal.native,
+  namespace: settings.temporal.namespace,
+  taskQueue: hostTaskQueue(settings.hostId),
+  activities: {
+    ...createBuildActivities({
+      builders,
+      buildLogs: createBuildLogs((name) => instancePaths.buildLog(settings, name)),
+      imageHost: settings.registry.imageHost,
+      mirrorAddress: `_api.internal:${settings.mirror.port}`,
+      ensureOrg,
+    }),
+    ...createImageActivities({ containerd, images: createHostImages({ containerd, settings }), upstream }),
+    ...createMachineActivities({
+      hostId: settings.hostId,
+      machines,
+      router,
+      logTail: (org, machineId, lines) => machineLogTail(settings, org, machineId, lines),
+    }),
+  },
+  identity: `host:${settings.hostId}`,
+  maxConcurrentActivityTaskExecutions: 40,
+  // a cancellation arrives with the answer to a heartbeat: within about a second
+  maxHeartbeatThrottleInterval: "1s",
+  defaultHeartbeatThrottleInterval: "1s",
+  shutdownGraceTime: "3s",
+});
+announceReady(settings.runDir, "host");
+await runUntilTerminated([worker], log);
+await logServer.close();
+await builders[Symbol.asyncDispose]();
+await temporal.close();
+await containerd[Symbol.asyncDispose]();
+process.exit(0);
