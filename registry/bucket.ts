@@ -1,0 +1,111 @@
+import type { Readable } from "node:stream";
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { isAbsent, isConditionalConflict, isPreconditionFailed, toStorageError } from "./s3-errors.ts";
+
+export type StoredObject = { readonly bytes: Uint8Array; readonly etag: string; readonly contentType: string };
+export type ObjectInfo = { readonly sizeBytes: number; readonly etag: string; readonly contentType: string };
+/** absent: written only when the key is free; an etag: only when that is what it replaces */
+export type WriteCondition = { readonly if: "absent" } | { readonly if: "unchanged"; readonly etag: string };
+
+/** One bucket, by the few operations the registry is made of. Failures of S3 throw DistributionError UNAVAILABLE. */
+export type Bucket = {
+  readonly s3: S3Client;
+  readonly name: string;
+  head(key: string, signal: AbortSignal): Promise<ObjectInfo | undefined>;
+  get(key: string, signal: AbortSignal): Promise<StoredObject | undefined>;
+  stream(key: string, range: { first: number; last: number } | undefined, signal: AbortSignal): Promise<Readable | undefined>;
+  put(key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<void>;
+  /** false when the condition did not hold */
+  putIf(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<boolean>;
+  delete(key: string, signal: AbortSignal): Promise<void>;
+  /** Keys under a prefix in byte order, at most `limit`. */
+  list(prefix: string, page: { limit?: number; startAfter?: string }, signal: AbortSignal): Promise<readonly string[]>;
+};
+
+const mostConflicts = 5;
+const pageSize = 1000;
+
+export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: string }): Bucket {
+  const at = (Key: string) => ({ Bucket: name, Key });
+  const guard = async <T>(signal: AbortSignal, act: () => Promise<T>): Promise<T> => {
+    try {
+      return await act();
+    } catch (error) {
+      throw toStorageError(error, signal);
+    }
+  };
+  const orAbsent = async <T>(signal: AbortSignal, act: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await act();
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw toStorageError(error, signal);
+    }
+  };
+
+  return {
+    s3,
+    name,
+    head: (key, signal) =>
+      orAbsent(signal, async () => {
+        const found = await s3.send(new HeadObjectCommand(at(key)), { abortSignal: signal });
+        return { sizeBytes: found.ContentLength ?? 0, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
+      }),
+    get: (key, signal) =>
+      orAbsent(signal, async () => {
+        const found = await s3.send(new GetObjectCommand(at(key)), { abortSignal: signal });
+        const bytes = (await found.Body?.transformToByteArray()) ?? new Uint8Array();
+        return { bytes, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
+      }),
+    stream: (key, range, signal) =>
+      orAbsent(signal, async () => {
+        const Range = range === undefined ? {} : { Range: `bytes=${range.first}-${range.last}` };
+        const found = await s3.send(new GetObjectCommand({ ...at(key), ...Range }), { abortSignal: signal });
+        return found.Body as Readable;
+      }),
+    put: (key, bytes, signal, contentType) =>
+      guard(signal, async () => {
+        await s3.send(
+          new PutObjectCommand({ ...at(key), Body: bytes, ...(contentType === undefined ? {} : { ContentType: contentType }) }),
+          {
+            abortSignal: signal,
+          },
+        );
+      }),
+    putIf: (condition, key, bytes, signal, contentType) =>
+      guard(signal, async () => {
+        const when = condition.if === "absent" ? { IfNoneMatch: "*" } : { IfMatch: condition.etag };
+        const type = contentType === undefined ? {} : { ContentType: contentType };
+        for (let attempt = 1; ; attempt += 1) {
+          try {
+            await s3.send(new PutObjectCommand({ ...at(key), ...when, ...type, Body: bytes }), { abortSignal: signal });
+            return true;
+          } catch (error) {
+            if (isPreconditionFailed(error) || (condition.if === "unchanged" && isAbsent(error))) return false;
+            if (!isConditionalConflict(error) || attempt === mostConflicts) throw error;
+          }
+        }
+      }),
+    delete: (key, signal) => guard(signal, async () => void (await s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal }))),
+    list: (prefix, { limit = Number.POSITIVE_INFINITY, startAfter }, signal) =>
+      guard(signal, async () => {
+        const keys: string[] = [];
+        let token: string | undefined;
+        do {
+          const from = token === undefined ? (startAfter === undefined ? {} : { StartAfter: startAfter }) : { ContinuationToken: token };
+          const MaxKeys = Math.min(pageSize, limit - keys.length);
+          const page = await s3.send(new ListObjectsV2Command({ Bucket: name, Prefix: prefix, MaxKeys, ...from }), { abortSignal: signal });
+          keys.push(...(page.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key])));
+          token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+        } while (token !== undefined && keys.length < limit);
+        return keys;
+      }),
+  };
+}

@@ -1,0 +1,40 @@
+import { pino } from "pino";
+import { announceReady } from "../config/ready.ts";
+import { settingsFromEnvironment } from "../config/settings.ts";
+import { createRegistryApp } from "./app.ts";
+import { ensureBucket } from "./ensure-bucket.ts";
+import { createS3Client } from "./s3-client.ts";
+import { openS3Store } from "./s3-store.ts";
+
+/** what is left of the 5 s that a process has to end; requests still under way then are cut off */
+const drainMs = 3_500;
+
+const settings = settingsFromEnvironment();
+const log = pino({ name: "registry" });
+const stopping = new AbortController();
+process.once("SIGTERM", () => stopping.abort());
+process.once("SIGINT", () => stopping.abort());
+
+const { bucket } = settings.s3;
+const s3 = createS3Client(settings.s3);
+const store = openS3Store({ s3, bucket });
+const app = createRegistryApp({ store, s3, bucket, log });
+
+try {
+  await ensureBucket({ s3, bucket, onRetry: (error) => log.warn({ err: error }, "waiting for S3") }, stopping.signal);
+  await app.listen(settings.registry.listen);
+  announceReady(settings.runDir, "registry");
+  log.info({ address: app.listeningOrigin, bucket }, "listening");
+  await new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve(), { once: true }));
+  log.info("stopping");
+  setTimeout(() => app.server.closeAllConnections(), drainMs).unref();
+  await app.close();
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    log.fatal({ err: error }, "registry failed");
+    process.exitCode = 1;
+  }
+} finally {
+  await store[Symbol.asyncDispose]();
+  s3.destroy();
+}

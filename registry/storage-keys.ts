@@ -1,0 +1,41 @@
+import { createHash } from "node:crypto";
+import { type Digest, digestAlgorithm, digestEncoded } from "../oci/digest.ts";
+import type { Repository, Tag } from "../oci/repository.ts";
+
+/**
+ * Every key of the bucket. No key is ever the prefix folder of another: S3 servers over a file system refuse that.
+ *
+ *   bytes/<2 hex>/<id>                            bytes of a blob, written once under an opaque id; never visible by themselves
+ *   digests/<algorithm>/<2 hex>/<hex>             {key, sizeBytes}: which bytes a proven digest has; written only if absent
+ *   uploads/<id>                                  the tail of an idle upload session, too short for a part of its own
+ *   repositories/<name, "/" as ":">/
+ *     blobs/<algorithm>/<hex>                     {key, sizeBytes}: this repository has that blob
+ *     manifests/<algorithm>/<hex>                 the manifest's own bytes, its media type as Content-Type
+ *     tags/<tag>                                  {mediaType, digest, size}
+ *   releases/<org>/<app>/
+ *     versions/<10 digits>.json                   one release, written only if absent
+ *     keys/<sha256 of the idempotency key>.json   the same release
+ */
+export const storageKeys = {
+  bytes: (id: string) => `bytes/${id.slice(0, 2)}/${id}`,
+  digest: (digest: Digest) => `digests/${digestAlgorithm(digest)}/${digestEncoded(digest).slice(0, 2)}/${digestEncoded(digest)}`,
+  uploadTail: (id: string) => `uploads/${id}`,
+  repository: (repository: Repository) => `repositories/${repository.replaceAll("/", ":")}/`,
+  blob: (repository: Repository, digest: Digest) => `${storageKeys.repository(repository)}blobs/${pathOf(digest)}`,
+  manifest: (repository: Repository, digest: Digest) => `${storageKeys.repository(repository)}manifests/${pathOf(digest)}`,
+  tags: (repository: Repository) => `${storageKeys.repository(repository)}tags/`,
+  tag: (repository: Repository, tag: Tag) => `${storageKeys.tags(repository)}${tag}`,
+  releaseVersions: (org: string, app: string) => `releases/${segment(org)}/${segment(app)}/versions/`,
+  releaseVersion: (org: string, app: string, version: number) =>
+    `${storageKeys.releaseVersions(org, app)}${String(version).padStart(10, "0")}.json`,
+  releaseKey: (org: string, app: string, key: string) =>
+    `releases/${segment(org)}/${segment(app)}/keys/${createHash("sha256").update(key).digest("hex")}.json`,
+} as const;
+
+const pathOf = (digest: Digest): string => `${digestAlgorithm(digest)}/${digestEncoded(digest)}`;
+
+/** @throws SyntaxError for what would leave its place in the tree. */
+function segment(name: string): string {
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) return name;
+  throw new SyntaxError(`Cannot make a storage key of "${name.slice(0, 80)}": expected lower-case letters, digits and "-"`);
+}
