@@ -16,19 +16,25 @@ export async function makeOwnedDir(): Promise<string> {
   return dir;
 }
 
-/** Ends every process that has a pid file in `<dir>/pids`, what their shims run, every mount below, and the folder. */
+/** Ends every process that has a pid file in the folder, what their shims run, every mount below, and the folder. */
 export async function removeOwnedDir(dir: string): Promise<void> {
-  const pidDir = path.join(dir, "pids");
-  const pidFiles = await readdir(pidDir).catch(() => []);
-  await Promise.all(
-    pidFiles.map(async (name) => {
-      const identity = runningProcess(path.join(pidDir, name));
-      if (identity !== undefined) await stopProcess(identity, 5_000);
-    }),
-  );
-  await killShims(containerdSocketIn(dir));
+  await stopNamed(dir, ["run/pids/supervisor"]);
+  await stopNamed(dir, await filesIn(dir, ["pids", "run/pids"]));
+  for (const socket of [containerdSocketIn(dir), path.join(dir, "run", "containerd.sock")]) await killShims(socket);
   await unmountBelow(dir);
   await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+}
+
+async function filesIn(dir: string, folders: readonly string[]): Promise<string[]> {
+  const lists = await Promise.all(
+    folders.map(async (folder) => (await readdir(path.join(dir, folder)).catch(() => [])).map((name) => path.join(folder, name))),
+  );
+  return lists.flat();
+}
+
+async function stopNamed(dir: string, pidFiles: readonly string[]): Promise<void> {
+  const running = pidFiles.map((file) => runningProcess(path.join(dir, file))).filter((identity) => identity !== undefined);
+  await Promise.all(running.map(async (identity) => await stopProcess(identity, 5_000)));
 }
 
 export const containerdSocketIn = (dir: string): string => path.join(dir, "c.sock");

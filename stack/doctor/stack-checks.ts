@@ -1,0 +1,54 @@
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+import type { Settings } from "../../config/settings.ts";
+import { lanes } from "../../tools/recipes.ts";
+import { accepts } from "../probe.ts";
+import { stackStatus } from "../status.ts";
+import { check, type CheckRun } from "./check.ts";
+
+const fix = "slipway up";
+
+/** Slipway's own processes and what they answer. */
+export function stackChecks(settings: Settings): CheckRun[] {
+  return [
+    check("tools", fix, () => installedTools(settings)),
+    check("supervisor", fix, async () => {
+      const { supervisorPid } = await stackStatus(settings);
+      if (supervisorPid === undefined) throw new Error("does not run");
+      return `pid ${supervisorPid}`;
+    }),
+    ...(["registry", "mirror", "router", "control", "host"] as const).map((name) =>
+      check(`process ${name}`, fix, async () => await requireProcess(settings, name)),
+    ),
+    check("registry API", fix, async (signal) => {
+      const answer = await fetch(`${settings.registry.url}/v2/`, { signal });
+      if (!answer.ok) throw new Error(`${settings.registry.url}/v2/ answers ${answer.status}`);
+      return settings.registry.url;
+    }),
+    check("mirror socket", fix, async () => await requireSocket(settings.mirror.adminSocket)),
+    check("router socket", fix, async () => await requireSocket(settings.router.adminSocket)),
+  ];
+}
+
+function installedTools({ tools }: Settings): string {
+  const names = lanes
+    .flat()
+    .filter(({ group }) => group === "runtime")
+    .flatMap((recipe) => (recipe.kind === "go-output" ? [] : recipe.binaries));
+  for (const name of names) accessSync(path.join(tools.binDir, name), constants.X_OK);
+  accessSync(path.join(tools.shareDir, "seccomp.json"), constants.R_OK);
+  return tools.binDir;
+}
+
+async function requireProcess(settings: Settings, name: string): Promise<string> {
+  const { processes } = await stackStatus(settings);
+  const found = processes.find((process) => process.name === name);
+  if (found?.pid === undefined) throw new Error(`does not run; see "${found?.logFile}"`);
+  if (!found.ready) throw new Error(`runs with pid ${found.pid} and does not serve; see "${found.logFile}"`);
+  return `pid ${found.pid}${found.restarts > 0 ? `, started again ${found.restarts} times` : ""}`;
+}
+
+async function requireSocket(socket: string): Promise<string> {
+  if (!(await accepts({ path: socket }))) throw new Error(`nobody listens on "${socket}"`);
+  return socket;
+}
