@@ -24,20 +24,22 @@ const serverUrl = (settings: Settings): string => {
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 };
 
+const buildLogUrl = (settings: Settings, workflowId: string, fromBytes: number, follow: boolean): string =>
+  `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
+
 /**
- * A build's log from its beginning, followed until `signal`. The log is convenience: where it cannot be had (yet), it is tried again, and
- * a line that cannot be read is passed over. A reader that was cut off does not see a line twice.
+ * A build's log from its beginning, over all attempts, followed until `signal`. The log is convenience: where it cannot be had (yet), it is
+ * tried again from where it was cut off, and a line that cannot be read is passed over.
  */
 export async function* followBuildLog(settings: Settings, workflowId: string, signal: AbortSignal): AsyncGenerator<BuildLogEntry> {
-  const url = `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=0&follow=1`;
-  let seen = 0;
+  let fromBytes = 0;
   while (!signal.aborted) {
     try {
-      let at = 0;
-      for await (const line of logLines(url, signal)) {
-        if (at++ < seen) continue;
-        seen = at;
+      for await (const line of logLines(buildLogUrl(settings, workflowId, fromBytes, true), signal)) {
         const entry = parseEntry(line);
+        // half a line, as the connection broke: it is asked for again
+        if (entry === undefined && !line.endsWith("}")) break;
+        fromBytes += Buffer.byteLength(line) + 1;
         if (entry !== undefined) yield entry;
       }
     } catch {
@@ -54,8 +56,7 @@ export async function* readBuildLog(
   follow: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<BuildLogEntry> {
-  const url = `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=0&follow=${follow ? 1 : 0}`;
-  for await (const line of logLines(url, signal)) {
+  for await (const line of logLines(buildLogUrl(settings, workflowId, 0, follow), signal)) {
     const entry = parseEntry(line);
     if (entry !== undefined) yield entry;
   }
@@ -66,7 +67,7 @@ export type MachineLogOptions = { readonly org: string; readonly machineId: stri
 /** The output of a machine, line by line. @throws when the log server does not answer or has no such log. */
 export function readMachineLog(settings: Settings, options: MachineLogOptions, signal: AbortSignal): AsyncGenerator<string> {
   const path = `/machines/${encodeURIComponent(options.org)}/${encodeURIComponent(options.machineId)}/log`;
-  return logLines(`${serverUrl(settings)}${path}?tail=${options.tail}&follow=${options.follow ? 1 : 0}`, signal);
+  return logLines(`${serverUrl(settings)}${path}?tail=${options.tail}${options.follow ? "&follow=1" : ""}`, signal);
 }
 
 function parseEntry(line: string): BuildLogEntry | undefined {

@@ -21,18 +21,19 @@ const outageRetryMs = 1000;
 
 export function openRun({ client }: ControlPlane, workflowId: string): RunHandle {
   const handle = client.workflow.getHandle(workflowId);
+  const view = async (signal: AbortSignal): Promise<RunView | undefined> => {
+    try {
+      return await client.withDeadline(Date.now() + queryDeadlineMs, () =>
+        client.withAbortSignal(signal, () => handle.query<RunView>("run")),
+      );
+    } catch {
+      // a worker that is being restarted says nothing about the run
+      return undefined;
+    }
+  };
   return {
     workflowId,
-    async view(signal) {
-      try {
-        return await client.withDeadline(Date.now() + queryDeadlineMs, () =>
-          client.withAbortSignal(signal, () => handle.query<RunView>("run")),
-        );
-      } catch {
-        // a worker that is being restarted says nothing about the run
-        return undefined;
-      }
-    },
+    view,
     async outcome(signal, onOutage) {
       for (;;) {
         signal.throwIfAborted();
@@ -42,6 +43,11 @@ export function openRun({ client }: ControlPlane, workflowId: string): RunHandle
         } catch (error) {
           signal.throwIfAborted();
           const outcome = outcomeOfError(error);
+          // a cancellation carries no details: the run is asked how it stood
+          if (outcome?.kind === "failed" && outcome.view === undefined) {
+            const last = await view(signal);
+            return last === undefined ? outcome : { ...outcome, view: last };
+          }
           if (outcome !== undefined) return outcome;
           if (error instanceof WorkflowNotFoundError)
             throw new CliError(`Cannot find run "${workflowId}"`, { tryCommand: "slipway runs list", cause: error });
