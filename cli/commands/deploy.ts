@@ -1,11 +1,13 @@
 import path from "node:path";
 import { parseDurationMs } from "../../config/duration.ts";
 import type { DeployInput } from "../../workflows/types.ts";
+import { shortDigest } from "../../oci/digest.ts";
 import { workflowIds } from "../../workflows/ids.ts";
 import { connectControlPlane } from "../control-plane/connect.ts";
-import { startDeploy } from "../control-plane/start-deploy.ts";
+import { startDeploy, type StartedDeploy } from "../control-plane/start-deploy.ts";
 import { fingerprintOf } from "../deploy/fingerprint.ts";
 import { chooseKey } from "../deploy/idempotency-key.ts";
+import { startPreparation } from "../deploy/preparation.ts";
 import { packProject, uploadProject } from "../deploy/prepare-source.ts";
 import { readProject, type ProjectOptions } from "../deploy/project.ts";
 import { CliError } from "../errors.ts";
@@ -39,32 +41,14 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   const { app } = project.config;
   const { key, fresh } = chooseKey(options.idempotencyKey, app, process.env, new Date());
 
-  const { signal } = new AbortController();
   await using controlPlane = await connectControlPlane(settings);
-  say(`==> Run ${workflowIds.deploy(org, app, key)}`);
-  say(`    ${controlPlane.uiOf(workflowIds.deploy(org, app, key))}`);
+  const workflowId = workflowIds.deploy(org, app, key);
+  say(`==> Run ${workflowId}`);
+  say(`    ${controlPlane.uiOf(workflowId)}`);
   say(`    re-attach: slipway watch ${key} -a ${app}`);
   for (const warning of project.warnings) say(`Warning: ${warning}`);
 
-  await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
-  const [{ source, sentBytes }, commit] = await Promise.all([
-    uploadProject(settings.registry.url, org, app, packed, signal),
-    readCommit(project.directory, signal),
-  ]);
-  say(
-    `--> Source ${source.digest.slice(0, 19)}: ${packed.fileCount} files, ${sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} uploaded`}`,
-  );
-
-  const input: DeployInput = {
-    org,
-    app,
-    key,
-    source,
-    config: project.config,
-    ...(commit === undefined ? {} : { commit }),
-    noCache: !options.cache,
-  };
-  const started = await startDeploy(controlPlane, input, fingerprintOf(source.digest, project.config), fresh);
+  const started = await startFromSource();
   if (started.how === "attached") say("--> Attached to the run that has this key");
   if (started.how === "finished") say("--> This key was deployed before");
   if (options.detach === true && started.how !== "finished") {
@@ -79,6 +63,33 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return exitCodeOf(outcome);
+
+  async function startFromSource(): Promise<StartedDeploy> {
+    using preparation = startPreparation();
+    const { signal } = preparation;
+    try {
+      await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
+      const [{ source, sentBytes }, commit] = await Promise.all([
+        uploadProject(settings.registry.url, org, app, packed, signal),
+        readCommit(project.directory, signal),
+      ]);
+      const sent = sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} uploaded`;
+      say(`--> Source ${shortDigest(source.digest)}: ${packed.fileCount} files, ${sent}`);
+      const input: DeployInput = {
+        org,
+        app,
+        key,
+        source,
+        config: project.config,
+        ...(commit === undefined ? {} : { commit }),
+        noCache: !options.cache,
+      };
+      return await startDeploy(controlPlane, input, fingerprintOf(source.digest, project.config), fresh);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  }
 }
 
 /** @throws CliError for what is not a duration. */
