@@ -6,7 +6,7 @@ import { DistributionError } from "../oci/errors.ts";
 import type { Repository } from "../oci/repository.ts";
 import type { BlobStore, ByteRange } from "../oci/store.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
-import type { PushSessions } from "./push-sessions.ts";
+import type { PushSession, PushSessions } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";
 
 export type StoreParts = { readonly org: string; readonly ns: ContainerdNamespace; readonly sessions: PushSessions };
@@ -18,11 +18,8 @@ export function createBlobStore({ org, ns, sessions }: StoreParts): BlobStore {
       requireOwnRepository(org, repository);
       return asDistributionErrors(async () => {
         if ((await statMember(ns, repository, digest, signal)) === undefined) return undefined;
-        // a client that hears "present" does not send it: hold it first, then look again
-        return sessions.within(repository, signal, async (session) => {
-          await session.pin(digest, signal);
-          return statMember(ns, repository, digest, signal);
-        });
+        // a client that hears "present" does not send it
+        return sessions.within(repository, signal, (session) => holdMember(ns, session, repository, digest, signal));
       });
     },
     async read(repository, digest, range, signal) {
@@ -43,8 +40,7 @@ export function createBlobStore({ org, ns, sessions }: StoreParts): BlobStore {
       return asDistributionErrors(async () => {
         if ((await statMember(ns, from, digest, signal)) === undefined) return undefined;
         return sessions.within(repository, signal, async (session) => {
-          await session.pin(digest, signal);
-          const found = await statMember(ns, from, digest, signal);
+          const found = await holdMember(ns, session, from, digest, signal);
           if (found !== undefined) await keepExisting(session.ns, digest, membership.blobLabels(repository), signal);
           return found;
         });
@@ -67,6 +63,19 @@ export async function statMember(
     digest,
     size: stat.sizeBytes,
   };
+}
+
+/** Puts what the repository has under the push's lease, and looks again after: the collector may have come in between. */
+export async function holdMember(
+  ns: ContainerdNamespace,
+  session: PushSession,
+  repository: Repository,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<Descriptor | undefined> {
+  if ((await statMember(ns, repository, digest, signal)) === undefined) return undefined;
+  await session.pin(digest, signal);
+  return statMember(ns, repository, digest, signal);
 }
 
 /** @throws DistributionError RANGE_INVALID when the range begins behind the end. */

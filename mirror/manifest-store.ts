@@ -9,7 +9,7 @@ import { type Manifest, childrenOf, manifestLimitBytes, parseManifest } from "..
 import type { ManifestReference } from "../oci/reference.ts";
 import { type Repository, type Tag, isTag } from "../oci/repository.ts";
 import type { ManifestStore } from "../oci/store.ts";
-import { type StoreParts, statMember } from "./blob-store.ts";
+import { type StoreParts, holdMember } from "./blob-store.ts";
 import { imageNames, membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";
@@ -105,7 +105,7 @@ function describe(reference: ManifestReference, mediaType: string, bytes: Uint8A
   return { mediaType, digest, size: bytes.length };
 }
 
-/** Every child is put under this push's lease, and only then looked for: in this repository, with the size that is named. */
+/** Every child must be in this repository, with the size that is named, when it is under this push's lease. */
 async function holdChildren(
   { ns }: StoreParts,
   session: PushSession,
@@ -114,8 +114,7 @@ async function holdChildren(
   signal: AbortSignal,
 ): Promise<void> {
   for (const child of childrenOf(manifest)) {
-    await session.pin(child.digest, signal);
-    const found = await statMember(ns, repository, child.digest, signal);
+    const found = await holdMember(ns, session, repository, child.digest, signal);
     if (found === undefined) throw new DistributionError("MANIFEST_BLOB_UNKNOWN", { digest: child.digest });
     if (found.size !== child.size) {
       throw new DistributionError("MANIFEST_INVALID", { digest: child.digest, field: "size", found: child.size, expected: found.size });

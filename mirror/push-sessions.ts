@@ -41,7 +41,6 @@ export type PushSessions = AsyncDisposable & {
 type Session = {
   readonly lease: string;
   readonly startedAtMs: number;
-  readonly opened: Promise<void>;
   readonly unsettled: Set<Digest>;
   users: number;
   ended: boolean;
@@ -57,16 +56,18 @@ export function createPushSessions(
   const all = new Map<Session, Repository>();
   const bare = containerd.namespace(namespace);
 
-  function begin(repository: Repository, signal: AbortSignal): Session {
+  function begin(repository: Repository): Session {
     const lease = `${pushLeasePrefix}${randomBytes(12).toString("hex")}`;
-    const startedAtMs = Date.now();
-    const labels = { "slipway.repository": repository };
-    const opened = createLease(bare, { id: lease, expiresAtMs: startedAtMs + leaseLifetimeMs, labels }, signal);
-    const session: Session = { lease, startedAtMs, opened, unsettled: new Set(), users: 0, ended: false, timer: undefined };
-    opened.catch(() => forget(session));
+    const session: Session = { lease, startedAtMs: Date.now(), unsettled: new Set(), users: 0, ended: false, timer: undefined };
     current.set(repository, session);
     all.set(session, repository);
     return session;
+  }
+
+  /** Made anew when someone has deleted it: what it held is looked for again when the manifest comes. */
+  async function ensureLease(session: Session, repository: Repository, signal: AbortSignal): Promise<void> {
+    const labels = { "slipway.repository": repository };
+    await createLease(bare, { id: session.lease, expiresAtMs: session.startedAtMs + leaseLifetimeMs, labels }, signal);
   }
 
   function forget(session: Session): void {
@@ -93,13 +94,13 @@ export function createPushSessions(
 
   async function join(repository: Repository, signal: AbortSignal): Promise<PushSession & AsyncDisposable> {
     const found = current.get(repository);
-    const session = found !== undefined && Date.now() - found.startedAtMs < joinableMs ? found : begin(repository, signal);
+    const session = found !== undefined && Date.now() - found.startedAtMs < joinableMs ? found : begin(repository);
     session.users += 1;
     clearTimeout(session.timer);
     try {
-      await session.opened;
+      await ensureLease(session, repository, signal);
     } catch (error) {
-      session.users -= 1;
+      await leave(session).catch(() => undefined);
       throw error;
     }
     let left = false;
