@@ -4,6 +4,7 @@ import { type DistributionLog, registerDistribution } from "../oci/routes/regist
 import { DistributionError } from "../oci/errors.ts";
 import type { DistributionTarget } from "../oci/routes/distribution-call.ts";
 import type { DistributionStore } from "../oci/store.ts";
+import { deferred } from "../config/deferred.ts";
 
 export type ListenerOptions = {
   readonly org: string;
@@ -30,7 +31,7 @@ const headersTimeoutMs = 10_000;
 export function openListener(options: ListenerOptions): Listener {
   const { address, port } = options;
   const closed = new AbortController();
-  const opened = Promise.withResolvers<void>();
+  const opened = deferred<void>();
   let app: FastifyInstance | undefined;
   let error: string | undefined;
 
@@ -54,7 +55,7 @@ export function openListener(options: ListenerOptions): Listener {
   return {
     state: () => ({ address, listening: app !== undefined, ...(error === undefined ? {} : { error }) }),
     async listening(signal) {
-      const stopped = Promise.withResolvers<never>();
+      const stopped = deferred<never>();
       const stop = () => stopped.reject(new Error(`Cannot listen on "${address}" port ${port}: ${error ?? "no answer"}`));
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();

@@ -7,6 +7,7 @@ import { Auth, type CredentialsRequest } from "../../proto/gen/github.com/moby/b
 import { type GetSecretRequest, Secrets } from "../../proto/gen/github.com/moby/buildkit/session/secrets/secrets_pb.ts";
 import { grpcService } from "../../proto/grpc-service.ts";
 import { type Buildkit, controlService } from "./client.ts";
+import { deferred } from "../../config/deferred.ts";
 
 export type RegistryCredentials = { readonly username: string; readonly password: string };
 
@@ -90,7 +91,7 @@ function sessionMetadata(id: string): Metadata {
 }
 
 function openTunnel(buildkit: Buildkit, metadata: Metadata) {
-  const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
+  const { promise: ended, resolve: end } = deferred<Error | undefined>();
   let lastHeardAtMs = Date.now();
   // the address is not used: the channel is the one that the solve runs over
   const client = new Client("", credentials.createInsecure(), { channelOverride: buildkit.channel });

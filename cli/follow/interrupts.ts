@@ -1,3 +1,5 @@
+import { deferred } from "../../config/deferred.ts";
+
 /** What the user asks for while a run is followed. */
 export type Interrupt = "detach" | "cancel";
 
@@ -14,7 +16,7 @@ export type Interrupts = Disposable & {
 /** First Ctrl-C detaches, a second one within 3 s cancels; SIGTERM (a CI job that is ended) detaches. */
 export function listenForInterrupts(source: NodeJS.EventEmitter = process): Interrupts {
   const detach = new AbortController();
-  const decided = Promise.withResolvers<Interrupt>();
+  const decided = deferred<Interrupt>();
   let timer: NodeJS.Timeout | undefined;
   const onInterrupt = (): void => {
     if (detach.signal.aborted) return decided.resolve("cancel");
