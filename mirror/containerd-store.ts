@@ -5,7 +5,7 @@ import { createBlobStore } from "./blob-store.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
 import type { MirrorLog } from "./unpack-pushed.ts";
-import { createUploadStore } from "./upload-store.ts";
+import { type UploadTimes, createUploadStore } from "./upload-store.ts";
 
 export type ContainerdStoreOptions = {
   readonly containerd: Containerd;
@@ -16,7 +16,7 @@ export type ContainerdStoreOptions = {
   readonly log: MirrorLog;
   /** a push without an open upload or a next request lets its lease go after this time */
   readonly pushIdleMs?: number;
-  readonly uploadIdleMs?: number;
+  readonly uploads?: UploadTimes;
 };
 
 export type ContainerdStore = DistributionStore & AsyncDisposable;
@@ -26,11 +26,11 @@ export type ContainerdStore = DistributionStore & AsyncDisposable;
  * leases of pushes that are not in yet.
  */
 export function createContainerdStore(options: ContainerdStoreOptions): ContainerdStore {
-  const { containerd, org, pushIdleMs, uploadIdleMs } = options;
+  const { containerd, org, pushIdleMs } = options;
   const namespace = orgNamespace(org);
   const ns = containerd.namespace(namespace);
   const sessions = createPushSessions(containerd, namespace, pushIdleMs === undefined ? {} : { idleMs: pushIdleMs });
-  const uploads = createUploadStore({ org, sessions }, uploadIdleMs === undefined ? {} : { idleMs: uploadIdleMs });
+  const uploads = createUploadStore({ org, sessions }, options.uploads);
   return {
     blobs: createBlobStore({ org, ns, sessions }),
     uploads,

@@ -10,7 +10,7 @@ import { type Listener, type ListenerState, openListener } from "./listeners.ts"
 import { pushLeasePrefix } from "./push-sessions.ts";
 import { type StoreSources, selectStore } from "./select-store.ts";
 import type { MirrorLog } from "./unpack-pushed.ts";
-import { uploadRefPrefix } from "./upload-store.ts";
+import { type UploadTimes, uploadRefPrefix } from "./upload-store.ts";
 
 export const orgName = z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "expected lower-case letters, digits and single hyphens");
 export const orgAddresses = z.array(z.string().refine((text) => isIP(text) !== 0, "expected an IP address")).max(8);
@@ -27,6 +27,7 @@ export type OrgsOptions = {
   readonly sources: Omit<StoreSources, "org" | "local">;
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
+  readonly uploads?: UploadTimes;
 };
 
 /** The orgs of this host that the mirror serves, each on sockets of its own. */
@@ -49,10 +50,8 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     const limit = AbortSignal.timeout(30_000);
     await ensureNamespace(containerd, orgNamespace(org), limit);
     await sweepPushes(containerd, org, limit);
-    const { snapshotter, pushIdleMs } = options;
-    const idle = pushIdleMs === undefined ? {} : { pushIdleMs };
     return {
-      store: createContainerdStore({ containerd, org, imageHost: sources.imageHost, snapshotter, log, ...idle }),
+      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost }),
       listeners: new Map(),
     };
   }

@@ -13,6 +13,8 @@ import { asDistributionErrors, isLeaseGone } from "./storage-error.ts";
 
 export const uploadRefPrefix = "upload-";
 const defaultIdleMs = 15 * 60_000;
+/** A client whose body broke off resumes soon or never: its builder is on this host. */
+const defaultBrokenIdleMs = 30_000;
 /** Bounds memory: each upload has up to 4 MiB on its way to containerd. */
 const mostUploads = 64;
 
@@ -26,13 +28,16 @@ type Upload = {
   timer: NodeJS.Timeout | undefined;
 };
 
+/** How long an upload waits for its next request, and for one after a body that broke off. */
+export type UploadTimes = { readonly idleMs?: number; readonly brokenIdleMs?: number };
+
 /**
  * Upload sessions of one org. Each holds one write stream into containerd open from its start to its end, under the push's lease
- * and with a ref of its own; an error, a client that goes away, and fifteen idle minutes end it with nothing left.
+ * and with a ref of its own. A storage error ends it at once, idleness after a while, and sooner when a body broke off.
  */
 export function createUploadStore(
   { org, sessions }: Pick<StoreParts, "org" | "sessions">,
-  { idleMs = defaultIdleMs }: { readonly idleMs?: number } = {},
+  { idleMs = defaultIdleMs, brokenIdleMs = defaultBrokenIdleMs }: UploadTimes = {},
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
   let starting = 0;
@@ -54,25 +59,30 @@ export function createUploadStore(
     }
   }
 
-  function watchIdle(upload: Upload): void {
+  function watchIdle(upload: Upload, afterMs = idleMs): void {
     // what cannot be deleted now goes with the lease
-    upload.timer = setTimeout(() => void discard(upload).catch(() => undefined), idleMs).unref();
+    upload.timer = setTimeout(() => void discard(upload).catch(() => undefined), afterMs).unref();
   }
 
-  /** Runs one request's work alone; whatever fails, the upload is gone after. */
+  /** Runs one request's work alone. When the body breaks off the client may resume; whatever else fails, the upload is gone after. */
   async function alone<T>(upload: Upload, task: () => Promise<T>): Promise<T> {
     if (upload.busy) throw new DistributionError("RANGE_INVALID", { reason: "another request is writing to this upload" });
     upload.busy = true;
     clearTimeout(upload.timer);
+    let afterMs = idleMs;
     try {
       return await task();
     } catch (error) {
+      if (error instanceof BrokenBody) {
+        afterMs = brokenIdleMs;
+        throw error.cause;
+      }
       if (isLeaseGone(error)) upload.session.retire();
       await discard(upload);
       return await asDistributionErrors(() => Promise.reject(error as Error));
     } finally {
       upload.busy = false;
-      if (uploads.has(upload.id)) watchIdle(upload);
+      if (uploads.has(upload.id)) watchIdle(upload, afterMs);
     }
   }
 
@@ -130,10 +140,26 @@ export function createUploadStore(
 
 const statusOf = ({ id, writer }: Upload): UploadStatus => ({ id, receivedBytes: writer.offsetBytes });
 
+/** The request failed, not the storage: what came before it counts. */
+class BrokenBody extends Error {
+  override readonly cause: unknown;
+  constructor(cause: unknown) {
+    super("Cannot read body: it broke off");
+    this.cause = cause;
+  }
+}
+
 async function copy(body: Readable, writer: ContentWriter, signal: AbortSignal): Promise<void> {
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    signal.throwIfAborted();
-    await writer.write(chunk);
+  let writing = false;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      signal.throwIfAborted();
+      writing = true;
+      await writer.write(chunk);
+      writing = false;
+    }
+  } catch (error) {
+    throw writing ? error : new BrokenBody(error);
   }
 }
 

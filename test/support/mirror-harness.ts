@@ -39,9 +39,10 @@ export type MirroredOrg = {
 export type HarnessOptions = {
   readonly containerdSocket?: string;
   /** "none": there is nothing behind it, and it knows that */
-  readonly upstreamUrl?: string | "none";
+  readonly upstreamUrl?: string;
   readonly publicRegistry?: StoreSources["publicRegistry"];
   readonly pushIdleMs?: number;
+  readonly brokenIdleMs?: number;
 };
 
 let lastAddress = 1 + Math.floor(Math.random() * 200) * 256;
@@ -84,12 +85,16 @@ export async function openMirrorHarness(options: HarnessOptions = {}): Promise<M
     error: (fields: object) => void warnings.push(fields),
   };
   const idle = options.pushIdleMs === undefined ? {} : { pushIdleMs: options.pushIdleMs };
+  const uploads = options.brokenIdleMs === undefined ? {} : { brokenIdleMs: options.brokenIdleMs };
   const { containerd } = base;
   const scratches: ScratchNamespace[] = [];
   stack.defer(async () => {
     for (const scratch of scratches) await scratch[Symbol.asyncDispose]();
   });
-  const orgs = await openOrgs({ containerd, stateDir, port, snapshotter: "overlayfs", sources, log, ...idle }, AbortSignal.timeout(30_000));
+  const orgs = await openOrgs(
+    { containerd, stateDir, port, snapshotter: "overlayfs", sources, log, ...idle, uploads },
+    AbortSignal.timeout(30_000),
+  );
   stack.use(orgs);
   const settings = {
     registry: { url: "http://127.0.0.1:9", listen: { host: "127.0.0.1", port: 9 }, imageHost },

@@ -26,7 +26,7 @@ describe("pushing to the mirror", () => {
   let mirror: MirrorHarness;
   let org: MirroredOrg;
   beforeAll(async () => {
-    mirror = await openMirrorHarness();
+    mirror = await openMirrorHarness({ brokenIdleMs: 100 });
     org = await mirror.org(orgName("push"));
   });
   afterAll(() => mirror[Symbol.asyncDispose]());
