@@ -1,3 +1,4 @@
+import { cancellationSignal } from "@temporalio/activity";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { controlTaskQueue } from "../config/paths.ts";
 import type { ReleaseLedger } from "../registry/release-ledger.ts";
@@ -5,8 +6,8 @@ import { workflowIds } from "../workflows/ids.ts";
 import { requestTurn } from "../workflows/messages.ts";
 import { appAttribute, orgAttribute } from "../workflows/search-attributes.ts";
 import type { AppInput } from "../workflows/types.ts";
-import type { ControlActivities } from "./types.ts";
 import { withHeartbeat } from "./heartbeat.ts";
+import type { ControlActivities } from "./types.ts";
 
 export type ControlDeps = {
   readonly ledger: ReleaseLedger;
@@ -17,19 +18,17 @@ export type ControlDeps = {
 
 export function createControlActivities({ ledger, client, hosts }: ControlDeps): ControlActivities {
   return {
-    admitRun: ({ org, app, key }) =>
-      withHeartbeat(async (signal) => {
-        const release = await ledger.findByKey(org, app, key, signal);
-        return { host: hosts[0], ...(release === undefined ? {} : { release }) };
-      }),
+    async admitRun({ org, app, key }) {
+      const release = await ledger.findByKey(org, app, key, cancellationSignal());
+      return { host: hosts[0], ...(release === undefined ? {} : { release }) };
+    },
 
     recordRelease: ({ release }) => withHeartbeat((signal) => ledger.record(release, signal)),
 
-    recoverApp: ({ org, app }) =>
-      withHeartbeat(async (signal) => {
-        const release = (await ledger.list(org, app, signal)).at(-1);
-        return { host: hosts[0], nextVersion: (release?.version ?? 0) + 1, ...(release === undefined ? {} : { release }) };
-      }),
+    async recoverApp({ org, app }) {
+      const release = (await ledger.list(org, app, cancellationSignal())).at(-1);
+      return { host: hosts[0], nextVersion: (release?.version ?? 0) + 1, ...(release === undefined ? {} : { release }) };
+    },
 
     async askForTurn({ org, app, request }) {
       const input: AppInput = { org, app };

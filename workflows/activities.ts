@@ -1,15 +1,17 @@
-import { type ActivityOptions, proxyActivities } from "@temporalio/workflow";
+import { type ActivityOptions, proxyActivities, proxyLocalActivities } from "@temporalio/workflow";
 import type { BuildActivities, ControlActivities, ImageActivities, MachineActivities } from "../activities/types.ts";
-import { buildWork, controlWork, hostWork, removalWork, replicationWork, wakeWork } from "./policies.ts";
+import { buildWork, commitWork, controlWork, hostWork, promptControlWork, removalWork, replicationWork, wakeWork } from "./policies.ts";
 
 type Activities = BuildActivities & ControlActivities & ImageActivities & MachineActivities;
 type Call<K extends keyof Activities> = (input: Parameters<Activities[K]>[0], summary?: string) => ReturnType<Activities[K]>;
 
-/** Each control activity takes its input and, for the Temporal UI, a sentence of what it is about. */
+const prompt = proxyLocalActivities<Pick<ControlActivities, "admitRun" | "askForTurn">>(promptControlWork);
+
+/** Each call takes its input and, for the Temporal UI, a sentence of what it is about. */
 export const control = {
-  admitRun: call("admitRun", controlWork),
-  askForTurn: call("askForTurn", controlWork),
-  recordRelease: call("recordRelease", controlWork),
+  admitRun: prompt.admitRun,
+  askForTurn: prompt.askForTurn,
+  recordRelease: call("recordRelease", commitWork),
   recoverApp: call("recoverApp", controlWork),
   isRunOpen: call("isRunOpen", controlWork),
 };
@@ -28,7 +30,7 @@ export function onHost(host: string) {
     /** The app's config says how long a machine may take to be healthy. */
     awaitHealthy: (input: Parameters<Activities["awaitHealthy"]>[0], summary?: string) =>
       here("awaitHealthy", { ...hostWork, startToCloseTimeout: input.timeoutMs + 30_000 })(input, summary),
-    switchRoute: here("switchRoute", hostWork),
+    switchRoute: here("switchRoute", commitWork),
     listMachines: here("listMachines", removalWork),
     removeMachine: here("removeMachine", removalWork),
   };

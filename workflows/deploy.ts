@@ -31,26 +31,32 @@ export async function deploy(input: DeployInput): Promise<DeployResult> {
 
     await run.step("wake", () => here.wakeBuilder({ org: input.org }, `wake ${input.org}'s builder`));
     const built = await run.step("build", () => build(here, input));
-    const image = await run.step("verify", () => verify(here, input, built));
-    run.verified({ name: built.imageName, ...image });
 
-    const digest = image.digest;
-    run.replicating(await startReplication({ org: input.org, host, repository: built.repository, digest, tag: built.tag }));
-
+    // the queue is asked while the image is read back: neither waits for the other, and the turn is used only when both are there
     run.queued();
     const { runId, workflowId } = workflowInfo();
     const request = { workflowId, runId, key: input.key, requestedAtMs: run.view().startedAtMs, host };
-    const granted = await run.step("queue", () => turn.take(request));
+    const [image, granted] = await Promise.all([
+      run.step("verify", () => verify(here, input, built)),
+      run.step("queue", () => turn.take(request)),
+    ]);
+    const reference = { name: built.imageName, digest: image.digest };
+    run.verified({ ...reference, sizeBytes: image.sizeBytes });
+    const replication = { org: input.org, host, repository: built.repository, digest: image.digest, tag: built.tag };
+    const replicating = startReplication(replication);
+    // awaited below, after the roll-out has been started
+    replicating.catch(() => undefined);
 
     run.rollingOut(granted);
-    const reference = { name: built.imageName, digest };
     const machines = await run.step("rollout", () => startBeside(here, host, input, reference, granted.version));
+    run.replicating(await replicating);
 
     // from here the new release has proved itself: going on is safer than going back
     return await CancellationScope.nonCancellable(async () => {
-      const url = await switchOver(here, input, machines);
       const accepted = releaseOf(input, run, granted, reference);
-      await run.step("record", () => control.recordRelease({ release: accepted }, `record v${accepted.version}`));
+      const [url] = await run.step("record", () =>
+        Promise.all([switchOver(here, input, machines), control.recordRelease({ release: accepted }, `record v${accepted.version}`)]),
+      );
       await turn.giveBack({ outcome: "live", release: accepted, machines, ...(url === undefined ? {} : { url }) });
       return run.live(machines, url);
     });

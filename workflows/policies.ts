@@ -1,4 +1,4 @@
-import type { ActivityOptions } from "@temporalio/workflow";
+import type { ActivityOptions, LocalActivityOptions } from "@temporalio/workflow";
 
 /**
  * One policy for each class of work. A host that no worker serves is noticed by `scheduleToStartTimeout`, which Temporal never
@@ -8,6 +8,13 @@ const hostQueueWait = "2m";
 
 /** Looks and small writes of the control plane: retried until the store answers, within reason. */
 export const controlWork: ActivityOptions = {
+  startToCloseTimeout: "15s",
+  scheduleToCloseTimeout: "10m",
+  retry: { initialInterval: "200ms", backoffCoefficient: 2, maximumInterval: "5s" },
+};
+
+/** The same within the workflow's own worker, without a trip through the server: for what lies between a user and the next step. */
+export const promptControlWork: LocalActivityOptions = {
   startToCloseTimeout: "15s",
   scheduleToCloseTimeout: "10m",
   retry: { initialInterval: "200ms", backoffCoefficient: 2, maximumInterval: "5s" },
@@ -34,6 +41,13 @@ export const hostWork: ActivityOptions = {
   startToCloseTimeout: "2m",
   heartbeatTimeout: "10s",
   retry: { initialInterval: "300ms", backoffCoefficient: 2, maximumInterval: "5s", maximumAttempts: 6 },
+};
+
+/** What follows once a release has proved itself: there is no way back that is safer, so it is tried until it is done. */
+export const commitWork: ActivityOptions = {
+  startToCloseTimeout: "30s",
+  heartbeatTimeout: "10s",
+  retry: { initialInterval: "200ms", backoffCoefficient: 2, maximumInterval: "10s" },
 };
 
 /** Taking away what is no longer wanted goes on until it is gone. */
