@@ -11,6 +11,7 @@ import { createDistributionClient } from "../oci/distribution-client.ts";
 import { openAdmin } from "./admin.ts";
 import { openOrgs } from "./orgs.ts";
 import { createPublicRegistries } from "./public-registries.ts";
+import type { ReadableStore } from "./readable-store.ts";
 import { type StoreSources, copyOf } from "./select-store.ts";
 import { createUpstreamStore } from "./upstream.ts";
 
@@ -62,14 +63,20 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
   }
 }
 
-function createSources(settings: Settings): Omit<StoreSources, "org" | "local"> {
+function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering"> {
   const client = createDistributionClient({ baseUrl: settings.registry.url, connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
   const own = createUpstreamStore(client, { downMs: upstreamDownMs });
+  const copies = new Map<string, ReadableStore>();
+  const ofHost = (host: string): ReadableStore => {
+    const known = copies.get(host) ?? createUpstreamStore(client, { downMs: upstreamDownMs, rename: (name) => copyOf(host, name) });
+    // a stranger's list of hosts must not grow ours for ever
+    if (copies.size < 100) copies.set(host, known);
+    return known;
+  };
   const ca = settings.caBundle === undefined ? undefined : readFileSync(settings.caBundle, "utf8");
   return {
     imageHost: settings.registry.imageHost,
-    upstream: (host) =>
-      host === undefined ? own : createUpstreamStore(client, { downMs: upstreamDownMs, rename: (repository) => copyOf(host, repository) }),
+    upstream: (host) => (host === undefined ? own : ofHost(host)),
     publicRegistry: settings.mirror.publicFallback ? createPublicRegistries(ca) : () => undefined,
   };
 }

@@ -8,6 +8,7 @@ import { deleteLease, listLeases } from "../containerd/leases.ts";
 import { type ContainerdStore, createContainerdStore } from "./containerd-store.ts";
 import { type Listener, type ListenerState, openListener } from "./listeners.ts";
 import { pushLeasePrefix } from "./push-sessions.ts";
+import { createRememberingStore } from "./remembered.ts";
 import { type StoreSources, selectStore } from "./select-store.ts";
 import type { MirrorLog } from "./unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./upload-store.ts";
@@ -20,11 +21,11 @@ export type OrgState = { readonly org: string; readonly listeners: readonly List
 
 export type OrgsOptions = {
   readonly containerd: Containerd;
-  /** `orgs.json` lives here */
+  /** `orgs.json` and what is remembered of other registries live here */
   readonly stateDir: string;
   readonly port: number;
   readonly snapshotter: string;
-  readonly sources: Omit<StoreSources, "org" | "local">;
+  readonly sources: Omit<StoreSources, "org" | "local" | "remembering">;
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
@@ -68,7 +69,9 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       }
       for (const address of addresses) {
         if (found.listeners.has(address)) continue;
-        const store = selectStore.bind(undefined, { ...sources, org, local: found.store });
+        const remembering: StoreSources["remembering"] = (host, source) =>
+          createRememberingStore(source, path.join(stateDir, "remembered", org, host));
+        const store = selectStore.bind(undefined, { ...sources, org, local: found.store, remembering });
         found.listeners.set(address, openListener({ org, address, port, store, log }));
       }
       return found;

@@ -13,6 +13,8 @@ export type StoreSources = {
   readonly upstream: (host?: string) => ReadableStore;
   /** undefined for a host that may not be asked */
   readonly publicRegistry: (host: string) => ReadableStore | undefined;
+  /** what was read on behalf of another registry is kept for the time when it cannot be asked */
+  readonly remembering: (host: string, source: ReadableStore) => ReadableStore;
   readonly imageHost: string;
 };
 
@@ -69,11 +71,16 @@ function orAbsent(source: ReadableStore): ReadableStore {
 }
 
 /** Pulls on behalf of another registry: from the copies upstream holds of it, then from itself. */
-function ofOtherRegistry({ upstream, publicRegistry }: StoreSources, host: string): DistributionStore {
-  // a host with a port is no repository's first component, so upstream has no copies of it
-  const sources = [isRepository(host) ? upstream(host) : undefined, publicRegistry(host)];
-  return readOnly(firstOf(sources.filter((source) => source !== undefined)));
+function ofOtherRegistry({ upstream, publicRegistry, remembering }: StoreSources, host: string): DistributionStore {
+  const sources = [hasCopies(host) ? upstream(host) : undefined, publicRegistry(host)].filter((source) => source !== undefined);
+  return readOnly(sources.length === 0 ? firstOf([]) : remembering(host, firstOf(sources)));
 }
+
+/**
+ * A registry host has a dot and no org's name has one: else `?ns=<another org>` would read that org's repositories upstream. One with
+ * a port or a slash is no first component of a repository, so upstream has no copies of it.
+ */
+const hasCopies = (host: string): boolean => host.includes(".") && !host.includes("/") && isRepository(host);
 
 /** The repository of upstream that holds copies of another registry's. */
 export function copyOf(host: string, repository: Repository): Repository {

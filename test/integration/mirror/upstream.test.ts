@@ -42,7 +42,7 @@ describe("the mirror in front of a registry", () => {
     above = await upstream.org(name);
     mirror = stack.use(await openMirrorHarness({ upstreamUrl: above.baseUrl }));
     org = await mirror.org(name);
-    copies = await upstream.org("docker");
+    copies = await upstream.org("docker.test");
   });
   afterAll(() => stack.disposeAsync());
 
@@ -89,6 +89,8 @@ describe("the mirror in front of a registry", () => {
     const other = await upstream.org(orgName("other"));
     const bytes = Buffer.from("another org's");
     await other.client.pushBlob(other.repository("app"), sourceOf(bytes, digestOf(bytes)), signal);
+    const disguised = await fetch(`${org.baseUrl}/v2/app/blobs/${digestOf(bytes)}?ns=${other.name}`);
+    expect(disguised.status).toBe(404);
     expect(await org.client.readBlob(other.repository("app"), digestOf(bytes), undefined, signal)).toBeUndefined();
   });
 
@@ -123,11 +125,11 @@ describe("the mirror in front of a registry", () => {
       upstreamUrl: copies.baseUrl,
       publicRegistry: (host) => {
         asked.push(host);
-        return host === "docker" || host === "hub.test" ? createUpstreamStore(hub.client, { downMs: 50 }) : undefined;
+        return host === "docker.test" || host === "hub.test" ? createUpstreamStore(hub.client, { downMs: 50 }) : undefined;
       },
     });
     const reader = await both.org(orgName("reader"));
-    const ns = createDistributionClient({ baseUrl: reader.baseUrl, ns: "docker" });
+    const ns = createDistributionClient({ baseUrl: reader.baseUrl, ns: "docker.test" });
     const found = await ns.readManifest(parseRepository("library/debian"), tag("bookworm-slim"), signal);
     expect(found?.descriptor).toEqual(image.manifest.descriptor);
     const layer = image.layers[0]!;
@@ -136,13 +138,40 @@ describe("the mirror in front of a registry", () => {
     expect((await ns.resolveManifest(parseRepository("library/node"), tag("24"), signal))?.digest).toBe(
       elsewhere.manifest.descriptor.digest,
     );
-    const raw = await fetch(`${reader.baseUrl}/v2/library/debian/manifests/bookworm-slim?ns=docker`, { method: "HEAD" });
-    expect(raw.headers.get("oci-namespace")).toBe("docker");
+    const raw = await fetch(`${reader.baseUrl}/v2/library/debian/manifests/bookworm-slim?ns=docker.test`, { method: "HEAD" });
+    expect(raw.headers.get("oci-namespace")).toBe("docker.test");
     const refused = await fetch(`${reader.baseUrl}/v2/library/debian/manifests/absent?ns=127.0.0.1:${both.port}`);
     expect(refused.status).toBe(404);
-    expect(asked).toContain("docker");
-    const push = await fetch(`${reader.baseUrl}/v2/library/debian/blobs/uploads/?ns=docker`, { method: "POST" });
+    expect(asked).toContain("docker.test");
+    const push = await fetch(`${reader.baseUrl}/v2/library/debian/blobs/uploads/?ns=docker.test`, { method: "POST" });
     expect(push.status).toBe(405);
+  });
+
+  it("answers for a base image while no registry can be asked: its tag, manifest and config, but not its layers", async () => {
+    const image = await someImage();
+    const repository = parseRepository("library/base");
+    const ns = async (front: MirroredOrg) => createDistributionClient({ baseUrl: front.baseUrl, ns: "docker.test" });
+    let reachable = true;
+    await using registry = await openMirrorHarness({ upstreamUrl: "none" });
+    const library = await registry.org("library");
+    await pushImage(library.client, library.repository("base"), "v1", image);
+    const direct = createUpstreamStore(library.client, { downMs: 10 });
+    const dead = createUpstreamStore(createDistributionClient({ baseUrl: "http://127.0.0.1:9" }), { downMs: 10 });
+    await using front = await openMirrorHarness({ publicRegistry: () => (reachable ? direct : dead) });
+    const one = await ns(await front.org(orgName("remembers")));
+    const other = await ns(await front.org(orgName("forgets")));
+    const { digest } = image.manifest.descriptor;
+    await one.resolveManifest(repository, tag("v1"), signal);
+    const config = async (client: typeof one) =>
+      (await client.readBlob(repository, image.config.descriptor.digest, undefined, signal))!.body.toArray();
+    await config(one);
+
+    reachable = false;
+    expect((await one.resolveManifest(repository, tag("v1"), signal))?.digest).toBe(digest);
+    expect((await one.readManifest(repository, { kind: "digest", digest }, signal))?.bytes).toEqual(image.manifest.bytes);
+    expect(Buffer.concat(await config(one)).equals(image.config.bytes)).toBe(true);
+    await expect(other.resolveManifest(repository, tag("v1"), signal)).rejects.toMatchObject({ status: 503 });
+    await expect(one.resolveManifest(repository, tag("v2"), signal)).rejects.toMatchObject({ status: 503 });
   });
 
   it("replicates an image: only what is missing, the manifest last, read back", async () => {
