@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseDistributionPath } from "../distribution-path.ts";
 import { DistributionError } from "../errors.ts";
@@ -70,7 +71,13 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
       const store = typeof options.store === "function" ? await options.store(request) : options.store;
       const call = { endpoint, store, request, reply, query: queryOf(request), signal: abortedWithClient(reply) };
       const count = (bytes: number) => receivedBytes.set(request, (receivedBytes.get(request) ?? 0) + bytes);
-      await answer(call, () => openRequestBody(request.raw, count));
+      let body: Readable | undefined;
+      try {
+        await answer(call, () => (body = openRequestBody(request.raw, count)));
+      } finally {
+        // a store that never touched it leaves it in the way of draining
+        body?.destroy();
+      }
       return reply;
     };
     scope.all("/v2", serve);
