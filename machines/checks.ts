@@ -64,7 +64,7 @@ async function passes(address: string, check: HttpCheck, note: (attempt: CheckAt
 /** While it may still be starting, a machine is asked more often than the check says: each pause is time a deploy waits. */
 export function pauseMs(check: Pick<HttpCheck, "intervalMs" | "gracePeriodMs">, attempt: number, elapsedMs: number): number {
   const starting = elapsedMs < Math.max(check.gracePeriodMs, 2000);
-  return starting ? Math.min(check.intervalMs, 25 * 2 ** Math.min(attempt, 4)) : check.intervalMs;
+  return starting ? Math.min(check.intervalMs, 10 * 2 ** Math.min(attempt - 1, 5)) : check.intervalMs;
 }
 
 /** One request on a connection of its own; a redirect is an answer like any other, and not a passing one. */

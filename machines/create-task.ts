@@ -1,7 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
-import type { ContainerdNamespace } from "../containerd/client.ts";
+import { type ContainerdNamespace, isAlreadyExists } from "../containerd/client.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { runcOptions } from "./create-container.ts";
 import type { IdMapping } from "./id-mapping.ts";
@@ -17,15 +18,23 @@ export async function createTask(
   const { plan } = machine;
   // the shim appends (O_APPEND), so the file can be cut while it is written
   const log = pathToFileURL(instancePaths.machineLog(settings, plan.org, plan.id)).href;
-  const { pid } = await ctr.tasks.create(
-    {
-      containerId: plan.id,
-      rootfs: [...machine.mounts],
-      stdout: log,
-      stderr: log,
-      options: runcOptions(settings, plan, machine.idMapping),
-    },
-    { signal },
-  );
-  return pid;
+  const request = {
+    containerId: plan.id,
+    rootfs: [...machine.mounts],
+    stdout: log,
+    stderr: log,
+    options: runcOptions(settings, plan, machine.idMapping),
+  };
+  const deadline = Date.now() + deadShimTimeoutMs;
+  for (;;) {
+    try {
+      return (await ctr.tasks.create(request, { signal })).pid;
+    } catch (error) {
+      // the shim of the machine before was killed: containerd says it has no such task and still cleans up after it
+      if (!isAlreadyExists(error) || Date.now() > deadline) throw error;
+      await delay(50, undefined, { signal });
+    }
+  }
 }
+
+const deadShimTimeoutMs = 15_000;

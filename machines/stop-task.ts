@@ -23,14 +23,14 @@ async function politely(ctr: ContainerdNamespace, id: string, status: Status, op
   const sent = await orUndefined(ctr.tasks.kill({ containerId: id, signal: signalNumber(options.signal) }, { signal }));
   if (sent === undefined) return true;
   // a frozen process sees its signal when it thaws
-  if (status !== Status.RUNNING) await orUndefined(ctr.tasks.resume({ containerId: id }, { signal }));
+  if (status !== Status.RUNNING) await thaw(ctr, id, signal);
   return await endsWithin(ctr, id, options.timeoutMs, signal);
 }
 
 async function killAll(ctr: ContainerdNamespace, id: string, signal: AbortSignal): Promise<void> {
   const sent = await orUndefined(ctr.tasks.kill({ containerId: id, signal: signalNumber("SIGKILL"), all: true }, { signal }));
   if (sent === undefined) return;
-  await orUndefined(ctr.tasks.resume({ containerId: id }, { signal }).catch(ignoreNotPaused));
+  await thaw(ctr, id, signal);
   await endsWithin(ctr, id, 10_000, signal);
 }
 
@@ -47,8 +47,13 @@ async function endsWithin(ctr: ContainerdNamespace, id: string, timeoutMs: numbe
   }
 }
 
-function ignoreNotPaused(error: unknown): undefined {
-  if (error instanceof Error && /not paused|cannot resume|not running/i.test(error.message)) return undefined;
-  if (isNotFound(error)) return undefined;
-  throw error;
+/** A killed process may be gone, or thawed by its runtime, before it can be resumed. */
+async function thaw(ctr: ContainerdNamespace, id: string, signal: AbortSignal): Promise<void> {
+  try {
+    await ctr.tasks.resume({ containerId: id }, { signal });
+  } catch (error) {
+    if (isNotFound(error) || (error instanceof Error && /cannot resume|not paused|not running|already finished/i.test(error.message)))
+      return;
+    throw error;
+  }
 }

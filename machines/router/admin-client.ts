@@ -48,7 +48,7 @@ async function callRouter<T>(socketPath: string, method: string, path: string, b
       path,
       signal: limit,
       agent: false,
-      headers: { "content-type": "application/json" },
+      headers: body === undefined ? {} : { "content-type": "application/json" },
     });
     request.once("error", (cause: Error) =>
       reject(new RouterError(`Cannot reach the router at "${socketPath}": ${cause.message}; is \`slipway up\` running?`, { cause })),

@@ -1,4 +1,5 @@
 import http from "node:http";
+import type { Duplex } from "node:stream";
 import type { InFlight } from "./in-flight.ts";
 import { proxyRequest, type ProxyDeps } from "./proxy-request.ts";
 import { proxyUpgrade } from "./proxy-upgrade.ts";
@@ -38,7 +39,13 @@ export async function openAppServer(options: {
   // uploads and long polls last as long as they last
   const server = http.createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000 });
   server.on("request", (request, response) => void proxyRequest(deps, request, response).catch(() => response.destroy()));
-  server.on("upgrade", (request, socket, head) => void proxyUpgrade(deps, request, socket, head).catch(() => socket.destroy()));
+  // the server forgets a connection that has left HTTP
+  const upgraded = new Set<Duplex>();
+  server.on("upgrade", (request, socket, head) => {
+    upgraded.add(socket);
+    socket.once("close", () => upgraded.delete(socket));
+    void proxyUpgrade(deps, request, socket, head).catch(() => socket.destroy());
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host: options.host, port: options.port }, () => {
@@ -57,7 +64,10 @@ export async function openAppServer(options: {
     async close(timeoutMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      const cut = setTimeout(() => server.closeAllConnections(), timeoutMs);
+      const cut = setTimeout(() => {
+        server.closeAllConnections();
+        for (const socket of upgraded) socket.destroy();
+      }, timeoutMs);
       await closed;
       clearTimeout(cut);
       agent.destroy();

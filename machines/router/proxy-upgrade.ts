@@ -6,6 +6,7 @@ import type { ProxyDeps } from "./proxy-request.ts";
 import type { Target } from "./routes.ts";
 
 const connectTimeoutMs = 3000;
+const lastBytesMs = 1000;
 
 /** A connection that leaves HTTP (WebSocket): after the request's head, bytes both ways until one side ends. */
 export async function proxyUpgrade(deps: ProxyDeps, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
@@ -48,6 +49,8 @@ async function join(client: Duplex, machine: net.Socket): Promise<void> {
   client.pipe(machine);
   machine.pipe(client);
   client.once("close", () => machine.destroy());
+  // WebSocket knows no half-closed connection: when one side has ended, the other gets a moment for its last bytes
+  for (const side of [client, machine]) side.once("end", () => setTimeout(() => machine.destroy(), lastBytesMs).unref());
   await new Promise<void>((resolve) => machine.once("close", () => resolve()));
   client.destroy();
 }

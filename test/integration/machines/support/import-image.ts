@@ -69,7 +69,7 @@ async function unpack(
 ): Promise<void> {
   const key = `extract-${crypto.randomUUID()}`;
   const snapshotter = "overlayfs";
-  const { mounts } = await ctr.snapshots.prepare({ snapshotter, key, labels: { "containerd.io/gc.root": "1" } }, { signal });
+  const { mounts } = await ctr.snapshots.prepare({ snapshotter, key }, { signal });
   await ctr.diff.apply({ diff: { ...layer, size: BigInt(layer.size) }, mounts }, { signal });
   try {
     await ctr.snapshots.commit({ snapshotter, key, name: chainId }, { signal });

@@ -37,7 +37,16 @@ export async function openMachineLab(daemons: LabDaemons): Promise<MachineLab> {
     containerd,
     machines,
     orgs,
-    importImage: (org, name, image = {}) => importImage(containerd.namespace(orgNamespace(org)), name, image, signal),
+    async importImage(org, name, image = {}) {
+      const { leases } = containerd.namespace(orgNamespace(org));
+      const id = `import/${crypto.randomUUID()}`;
+      await leases.create({ id }, { signal });
+      try {
+        return await importImage(containerd.namespace(orgNamespace(org), id), name, image, signal);
+      } finally {
+        await leases.delete({ id }, { signal });
+      }
+    },
     plan: (overrides) => ({
       org: orgs[0],
       labels: { "slipway.role": "app" },

@@ -1,0 +1,327 @@
+import { existsSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import net from "node:net";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { instancePaths, orgNamespace } from "../../../config/paths.ts";
+import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
+import { rotateLog } from "../../../machines/logs/rotate.ts";
+import { machineLogTail } from "../../../machines/logs/tail.ts";
+import { createMachines } from "../../../machines/machines.ts";
+import { restoreMachines } from "../../../machines/restore.ts";
+import { runProgram } from "../../../machines/run-program.ts";
+import { teardownHost } from "../../../machines/teardown.ts";
+import type { MachineState } from "../../../machines/types.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import { type MachineLab, openMachineLab } from "./support/lab.ts";
+
+const signal = AbortSignal.timeout(240_000);
+const kill = { signal: "SIGKILL", timeoutMs: 2000 };
+
+describe("machines on containerd", () => {
+  let lab: MachineLab;
+  let org: string;
+  let rival: string;
+  let web: Digest;
+  let rivalWeb: Digest;
+  const name = "registry/test/web:1";
+  const serve = ["sh", "-c", "exec httpd -f -p 80 -h /etc"];
+
+  beforeAll(async () => {
+    lab = await openMachineLab({
+      containerdSocket: inject("containerdSocket"),
+      toolsBinDir: inject("toolsBinDir"),
+      toolsShareDir: inject("toolsShareDir"),
+    });
+    [org, rival] = lab.orgs;
+    const image = {
+      config: { Cmd: serve, User: "app", Labels: { "containerd.io/restart.loguri": "binary:///bin/sh", "slipway.app": "stolen" } },
+      files: { "etc/passwd": "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n", "etc/group": "app:x:1000:\n" },
+    };
+    web = await lab.importImage(org, name, image);
+    rivalWeb = await lab.importImage(rival, name, image);
+  });
+  afterAll(async () => await lab[Symbol.asyncDispose]());
+
+  const start = (id: string, args: readonly string[] = serve) =>
+    lab.machines.start(lab.plan({ id, image: { name, digest: web }, args }), signal);
+  const remove = (id: string) => lab.machines.remove(org, id, kill, signal);
+  /** Runs a shell line in a machine of its own and answers what it wrote. */
+  async function output(id: string, script: string, ofOrg = org): Promise<string> {
+    const digest = ofOrg === org ? web : rivalWeb;
+    await lab.machines.start(lab.plan({ org: ofOrg, id, image: { name, digest }, args: ["sh", "-c", script] }), signal);
+    await until(async () => (await lab.machines.inspect(ofOrg, id, signal))?.state === "stopped");
+    const lines = await until(async () => {
+      const found = await machineLogTail(lab.settings, ofOrg, id, 100);
+      return found.length > 0 ? found : undefined;
+    });
+    await lab.machines.remove(ofOrg, id, kill, signal);
+    return lines.join("\n");
+  }
+
+  test("a machine answers under its IPv4 and IPv6 address and is answered as it is when started again", async () => {
+    const machine = await start("web-app-0-v1");
+    expect(machine).toMatchObject({ org, id: "web-app-0-v1", digest: web, state: "running" });
+    const ipv6 = (
+      JSON.parse(await readFile(`${instancePaths.machineDir(lab.settings, org, machine.id)}/addresses.json`, "utf8")) as { ipv6: string }
+    ).ipv6;
+    for (const host of [machine.address!, `[${ipv6}]`]) expect(await page(`http://${host}/hosts`)).toContain("_api.internal");
+    expect((await start("web-app-0-v1")).pid).toBe(machine.pid);
+    expect(await lab.machines.list({ org }, signal)).toHaveLength(1);
+    await remove(machine.id);
+    expect(await lab.machines.inspect(org, machine.id, signal)).toBeUndefined();
+    expect(isAlive(machine.pid!)).toBe(false);
+  });
+
+  test("a sandboxed machine runs as nobody of the host, with seccomp, without privileges, within its limits", async () => {
+    const machine = await start("sandbox");
+    const status = readFileSync(`/proc/${machine.pid}/status`, "utf8");
+    expect(status).toMatch(/^Seccomp:\s+2$/m);
+    expect(status).toMatch(/^NoNewPrivs:\s+1$/m);
+    expect(status).toMatch(/^CapBnd:\s+00000000000004eb$/m);
+    expect(status).toMatch(/^CapAmb:\s+0+$/m);
+    const [inside, outside, size] = readFileSync(`/proc/${machine.pid}/uid_map`, "utf8").trim().split(/\s+/).map(Number);
+    expect([inside, size]).toEqual([0, 65_536]);
+    expect(outside).toBeGreaterThanOrEqual(2 ** 24);
+    expect(status).toMatch(new RegExp(`^Uid:\\s+${outside! + 1000}\\s`, "m"));
+    for (const namespace of ["pid", "net", "mnt", "uts", "ipc", "user", "cgroup"]) {
+      const [own, host] = await Promise.all([link(`/proc/${machine.pid}/ns/${namespace}`), link(`/proc/self/ns/${namespace}`)]);
+      expect(own).not.toBe(host);
+    }
+    expect(await limit(machine, "memory", "memory.limit_in_bytes", "memory.max")).toBe(String(64 * 1024 * 1024));
+    expect(await limit(machine, "pids", "pids.max", "pids.max")).toBe("64");
+    await remove(machine.id);
+  });
+
+  test("a sandboxed machine can neither mount nor write to the kernel's settings, and may bind low ports", async () => {
+    const seen = await output(
+      "curious",
+      "mount -t tmpfs none /tmp; echo 1 > /proc/sys/kernel/panic; id -u; cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+    );
+    expect(seen).toMatch(/mount: .*(denied|permitted)/);
+    expect(seen).toMatch(/panic: (Permission denied|Read-only file system)/);
+    expect(seen).toMatch(/^1000\n0$/m);
+  });
+
+  test("no label of the image reaches the container, and the plan may set labels of ours only", async () => {
+    await start("labels");
+    const { container } = await lab.containerd.namespace(orgNamespace(org)).containers.get({ id: "labels" }, { signal });
+    expect(Object.keys(container!.labels).toSorted()).toEqual(["containerd.io/gc.ref.content.image", "slipway.digest", "slipway.role"]);
+    await remove("labels");
+    const foreign = lab.plan({ id: "foreign", image: { name, digest: web }, labels: { "containerd.io/restart.status": "running" } });
+    await expect(lab.machines.start(foreign, signal)).rejects.toThrow(/slipway\./);
+  });
+
+  test("an org reaches neither another org, nor the host beside the mirror's port", async () => {
+    const victim = await lab.machines.start(lab.plan({ org: rival, id: "victim", image: { name, digest: rivalWeb }, args: serve }), signal);
+    const own = await start("own");
+    const gateway = (await lab.machines.ensureNetwork(org, signal)).gatewayIpv4;
+    const rivalGateway = (await lab.machines.ensureNetwork(rival, signal)).gatewayIpv4;
+    await using mirror = await listener(gateway, lab.settings.mirror.port);
+    await using other = await listener(gateway, 0);
+    await using foreign = await listener(rivalGateway, lab.settings.mirror.port);
+    const reach = (address: string, port: number) =>
+      `nc -w 1 ${address} ${port} </dev/null >/dev/null 2>&1 && echo ${address}:${port} reached || echo ${address}:${port} refused`;
+    const targets: [string, number][] = [
+      [own.address!, 80],
+      [gateway, mirror.port],
+      [gateway, other.port],
+      [rivalGateway, foreign.port],
+      [victim.address!, 80],
+    ];
+    const seen = await output("prober", targets.map(([address, port]) => reach(address, port)).join("; "));
+    expect(seen.split("\n")).toEqual([
+      `${own.address}:80 reached`,
+      `${gateway}:${mirror.port} reached`,
+      `${gateway}:${other.port} refused`,
+      `${rivalGateway}:${foreign.port} refused`,
+      `${victim.address}:80 refused`,
+    ]);
+    await lab.machines.remove(rival, "victim", kill, signal);
+    await remove("own");
+  });
+
+  test("output goes to the machine's log, which can be cut while it is written", async () => {
+    await start("talker", ["sh", "-c", "n=0; while true; do n=$((n+1)); echo line $n; echo err $n >&2; sleep 0.02; done"]);
+    await until(async () => (await machineLogTail(lab.settings, org, "talker", 50)).includes("err 5"));
+    const file = instancePaths.machineLog(lab.settings, org, "talker");
+    expect(await rotateLog(file, { maxBytes: 10, keep: 3 })).toBe(true);
+    await until(async () => readFileSync(file, "utf8").includes("line"));
+    expect(readFileSync(file).includes(0)).toBe(false);
+    await remove("talker");
+    expect(existsSync(file)).toBe(true);
+  });
+
+  test("a stop sends the signal, waits, and keeps the container; start brings the machine back", async () => {
+    const script = "trap 'echo bye; exit 7' TERM; echo ready; while true; do sleep 0.05; done";
+    const first = await start("stopper", ["sh", "-c", script]);
+    await until(async () => (await machineLogTail(lab.settings, org, "stopper", 5)).includes("ready"));
+    await lab.machines.stop(org, "stopper", { signal: "SIGTERM", timeoutMs: 10_000 }, signal);
+    expect(await machineLogTail(lab.settings, org, "stopper", 1)).toEqual(["bye"]);
+    expect((await lab.machines.inspect(org, "stopper", signal))?.state).toBe("stopped");
+    const again = await start("stopper", ["sh", "-c", script]);
+    expect(again.state).toBe("running");
+    expect(again.pid).not.toBe(first.pid);
+    await remove("stopper");
+  });
+
+  test("a machine that ignores its signal is killed", async () => {
+    const machine = await start("stubborn", ["sh", "-c", "trap '' TERM; while true; do sleep 0.05; done"]);
+    await lab.machines.stop(org, "stubborn", { signal: "SIGTERM", timeoutMs: 300 }, signal);
+    expect(isAlive(machine.pid!)).toBe(false);
+    await remove("stubborn");
+  });
+
+  test("a machine that ended tells its exit code", async () => {
+    await start("exiter", ["sh", "-c", "exit 42"]);
+    await until(async () => (await lab.machines.inspect(org, "exiter", signal))?.state === "stopped");
+    expect((await lab.machines.inspect(org, "exiter", signal))?.exit?.code).toBe(42);
+    await remove("exiter");
+  });
+
+  test("a paused machine goes on where it was when resumed", async () => {
+    const machine = await start("sleeper");
+    await lab.machines.pause(org, "sleeper", signal);
+    await lab.machines.pause(org, "sleeper", signal);
+    expect((await lab.machines.inspect(org, "sleeper", signal))?.state).toBe("paused");
+    await lab.machines.resume(org, "sleeper", signal);
+    expect(await page(`http://${machine.address}/hosts`)).toContain("sleeper");
+    await lab.machines.pause(org, "sleeper", signal);
+    await remove("sleeper");
+    expect(isAlive(machine.pid!)).toBe(false);
+  });
+
+  test("after its shim was killed, at most one process tree of the machine runs", async () => {
+    const machine = await start("orphan");
+    const shim = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${machine.pid}/status`, "utf8"))![1]);
+    expect(readFileSync(`/proc/${shim}/comm`, "utf8")).toContain("containerd-shim");
+    process.kill(shim, "SIGKILL");
+    const again = await until(async () => {
+      const state = await start("orphan");
+      return state.pid === machine.pid ? undefined : state;
+    });
+    expect(isAlive(machine.pid!)).toBe(false);
+    const pids = await cgroupPids(machineCgroup(lab.settings.instance, org, "orphan"));
+    expect(pids).toEqual([again.pid]);
+    expect(await page(`http://${again.address}/hosts`)).toContain("orphan");
+    await remove("orphan");
+  });
+
+  test("garbage collection takes nothing of a machine's image, even when the image's name is gone", async () => {
+    const digest = await lab.importImage(org, "registry/test/untagged:1", { config: { Cmd: serve }, files: { "etc/only": "here" } });
+    const plan = lab.plan({ id: "kept", image: { name: "registry/test/untagged:1", digest } });
+    await lab.machines.start(plan, signal);
+    const ctr = lab.containerd.namespace(orgNamespace(org));
+    await ctr.images.delete({ name: "registry/test/untagged:1", sync: true }, { signal });
+    await collect();
+    await lab.machines.stop(org, "kept", kill, signal);
+    await collect();
+    expect((await lab.machines.start(plan, signal)).state).toBe("running");
+    await remove("kept");
+    await collect();
+    await expect(ctr.content.info({ digest }, { signal })).rejects.toThrow(/not found/);
+  });
+
+  test("a start that fails leaves neither container, snapshot, process nor lease", async () => {
+    await expect(start("broken", ["/no/such/program"])).rejects.toMatchObject({ code: "START_FAILED" });
+    expect(await lab.machines.inspect(org, "broken", signal)).toBeUndefined();
+    const ctr = lab.containerd.namespace(orgNamespace(org));
+    await expect(ctr.snapshots.stat({ snapshotter: "overlayfs", key: "machine/broken" }, { signal })).rejects.toThrow(
+      /not exist|not found/,
+    );
+    expect((await ctr.leases.list({}, { signal })).leases).toEqual([]);
+    expect(await cgroupPids(machineCgroup(lab.settings.instance, org, "broken"))).toEqual([]);
+  });
+
+  test("a privileged machine can mount, for the builder", async () => {
+    const plan = lab.plan({
+      id: "builder",
+      image: { name, digest: web },
+      isolation: "privileged",
+      args: ["sh", "-c", "mount -t tmpfs none /tmp && echo mounted"],
+    });
+    const root = await lab.importImage(org, "registry/test/root:1", {});
+    await lab.machines.start({ ...plan, image: { name: "registry/test/root:1", digest: root } }, signal);
+    await until(async () => (await machineLogTail(lab.settings, org, "builder", 5)).includes("mounted"));
+    await remove("builder");
+  });
+
+  test("a torn-down host holds nothing of ours, and what ran and was not stopped on purpose comes back", async () => {
+    const ran = await start("comes-back");
+    await start("stays-away");
+    await lab.machines.stop(org, "stays-away", kill, signal);
+    const { bridge } = await lab.machines.ensureNetwork(org, signal);
+    await teardownHost(lab.settings, signal);
+    expect(isAlive(ran.pid!)).toBe(false);
+    expect(existsSync(`/sys/class/net/${bridge}`)).toBe(false);
+    expect(await runProgram("nft", ["list", "tables"])).not.toContain(lab.settings.instance);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(lab.settings.dataDir);
+    expect(existsSync(`/sys/fs/cgroup/pids/slipway/${lab.settings.instance}`)).toBe(false);
+    expect(existsSync(`/sys/fs/cgroup/slipway/${lab.settings.instance}`)).toBe(false);
+    await teardownHost(lab.settings, signal);
+
+    const machines = createMachines({ containerd: lab.containerd, settings: lab.settings });
+    const { started, failed } = await restoreMachines(machines, lab.containerd, lab.settings, signal);
+    expect(failed).toEqual([]);
+    expect(started.map(({ id }) => id)).toEqual(["comes-back"]);
+    expect(await page(`http://${started[0]!.address}/hosts`)).toContain("comes-back");
+    for (const id of ["comes-back", "stays-away"]) await machines.remove(org, id, kill, signal);
+  });
+
+  async function collect(): Promise<void> {
+    const ctr = lab.containerd.namespace(orgNamespace(org));
+    await ctr.leases.create({ id: "collect" }, { signal });
+    await ctr.leases.delete({ id: "collect", sync: true }, { signal });
+  }
+
+  async function limit(machine: MachineState, controller: string, v1: string, v2: string): Promise<string> {
+    const cgroup = machineCgroup(lab.settings.instance, org, machine.id);
+    const file = existsSync("/sys/fs/cgroup/cgroup.controllers")
+      ? `/sys/fs/cgroup${cgroup}/${v2}`
+      : `/sys/fs/cgroup/${controller}${cgroup}/${v1}`;
+    return (await readFile(file, "utf8")).trim();
+  }
+});
+
+/** A zombie, whose parent has yet to take notice, runs no more. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+async function link(file: string): Promise<string> {
+  const { readlink } = await import("node:fs/promises");
+  return await readlink(file);
+}
+
+async function listener(host: string, port: number): Promise<AsyncDisposable & { port: number }> {
+  const server = net.createServer((socket) => socket.end("hello"));
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve));
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    [Symbol.asyncDispose]: async () => void (await new Promise((resolve) => server.close(resolve))),
+  };
+}
+
+/** The text of a page, from a server that may be starting. */
+async function page(url: string): Promise<string> {
+  return await until(async () => {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+      return await response.text();
+    } catch {
+      return undefined;
+    }
+  });
+}
+
+async function until<T>(probe: () => Promise<T | undefined | false>): Promise<T> {
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined && found !== false) return found;
+    signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
