@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { chmod, link, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { chmod, link, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { lockFile } from "../config/file-lock.ts";
 import { cacheDir, type Pins, readPins, shortDigest, toolKey } from "./cache.ts";
@@ -128,6 +128,8 @@ async function linkSet(tools: readonly PlannedTool[], set: InstalledTools): Prom
 
 /** A rebuilt tool replaces the old link in one step, also under a process that runs the old one. */
 async function linkOver(from: string, to: string): Promise<void> {
+  const [wanted, found] = await Promise.all([stat(from), stat(to).catch(() => undefined)]);
+  if (found?.ino === wanted.ino) return;
   const next = `${to}.${randomUUID()}`;
   await link(from, next);
   await rename(next, to);

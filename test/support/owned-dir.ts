@@ -1,7 +1,10 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { instancePaths } from "../../config/paths.ts";
 import { isRunning, processIdentitySchema, thisProcess } from "../../config/process-identity.ts";
 import { runningProcess, stopProcess } from "../../stack/child-process.ts";
+import { down } from "../../stack/down.ts";
 import { unmountBelow } from "../../stack/mounts.ts";
 import { killShims } from "../../stack/shims.ts";
 
@@ -39,12 +42,20 @@ async function stopNamed(dir: string, pidFiles: readonly string[]): Promise<void
 
 export const containerdSocketIn = (dir: string): string => path.join(dir, "c.sock");
 
+/** A whole instance has bridges and filter rules, too, that only `down` knows. */
+async function takeDownInstance(dataDir: string): Promise<void> {
+  if (!existsSync(instancePaths.settings(dataDir))) return;
+  await down({ dataDir }, () => undefined, AbortSignal.timeout(60_000)).catch((error: unknown) => console.error(error));
+}
+
 /** Removes the folders whose owner is gone. */
 export async function sweepOwnedDirs(): Promise<void> {
   for (const name of await readdir(parent)) {
     if (!name.startsWith(prefix)) continue;
     const dir = path.join(parent, name);
     const owner = await readFile(path.join(dir, "owner.json"), "utf8").catch(() => undefined);
-    if (owner !== undefined && !isRunning(processIdentitySchema.parse(JSON.parse(owner)))) await removeOwnedDir(dir);
+    if (owner === undefined || isRunning(processIdentitySchema.parse(JSON.parse(owner)))) continue;
+    await takeDownInstance(path.join(dir, "data"));
+    await removeOwnedDir(dir);
   }
 }
