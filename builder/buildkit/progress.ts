@@ -69,9 +69,9 @@ export function applyStatus(progress: BuildProgress, message: StatusMessage): { 
   return { progress: next, events };
 }
 
-/** Steps of the Dockerfile, without BuildKit's own ("[internal] ...", "exporting to image"). */
+/** Steps of the Dockerfile: neither BuildKit's own ("[internal] ...", "exporting to image") nor FROM, which does nothing by itself. */
 export function countSteps(progress: BuildProgress): { steps: number; cachedSteps: number } {
-  const own = [...progress.values()].filter((step) => /^\[(?!internal\]|auth\])/.test(step.name));
+  const own = [...progress.values()].filter((step) => /^\[(?!internal\]|auth\])[^\]]*\] (?!FROM )/.test(step.name));
   return { steps: own.length, cachedSteps: own.filter((step) => step.status === "cached").length };
 }
 
