@@ -16,7 +16,7 @@ import { readLayerFile } from "./layer-file.ts";
 import { writeAddresses } from "./machine-state.ts";
 import { attachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
-import type { SeccompProfile } from "./oci-spec.ts";
+import type { SeccompProfile, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot } from "./prepare-snapshot.ts";
 import { runtimeSpec } from "./spec.ts";
 import { stopTask } from "./stop-task.ts";
@@ -43,6 +43,7 @@ export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: A
       passwd: () => readLayerFile(mounts, "/etc/passwd"),
       group: () => readLayerFile(mounts, "/etc/group"),
     });
+    if (plan.isolation === "sandboxed") checkMapped(user, idMapping);
     const nameFiles = await writeNameFiles(settings, network, plan);
     await mkdir(path.dirname(instancePaths.machineLog(settings, plan.org, plan.id)), { recursive: true, mode: 0o700 });
     const spec = runtimeSpec({
@@ -90,6 +91,12 @@ async function openLease(containerd: Containerd, namespace: string, machineId: s
     [Symbol.asyncDispose]: async () =>
       void (await bare.leases.delete({ id }, { signal: AbortSignal.timeout(5000) }).catch(() => undefined)),
   };
+}
+
+function checkMapped({ uid, gid, additionalGids = [] }: SpecUser, { size }: IdMapping): void {
+  const outside = [uid, gid, ...additionalGids].find((id) => id >= size);
+  if (outside === undefined) return;
+  throw new MachineError("USER_INVALID", `Cannot run as USER: id ${outside} is not within the machine's ${size} ids; choose a smaller one`);
 }
 
 function asStartError(plan: MachinePlan, error: unknown): unknown {

@@ -1,4 +1,4 @@
-import { readFile, readdir, writeFile } from "node:fs/promises";
+import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import { writeFileAtomic } from "../write-file-atomic.ts";
@@ -27,6 +27,7 @@ export async function restoreForwarding(settings: Settings): Promise<void> {
   // routing first: an interface that learns its routes must not miss an advertisement in between
   for (const [key, value] of saved) if (!key.endsWith("/accept_ra")) await writeSysctl(key, value);
   for (const [key, value] of saved) if (key.endsWith("/accept_ra")) await writeSysctl(key, value);
+  await rm(instancePaths.savedSysctls(settings), { force: true });
 }
 
 async function interfacesThatLearnRoutes(): Promise<readonly string[]> {

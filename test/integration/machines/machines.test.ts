@@ -1,12 +1,14 @@
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
-import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
+import { cgroupDirs, cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import { rotateLog } from "../../../machines/logs/rotate.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
 import { createMachines } from "../../../machines/machines.ts";
+import { createOrgNetworks } from "../../../machines/network/org-networks.ts";
 import { restoreMachines } from "../../../machines/restore.ts";
 import { runProgram } from "../../../machines/run-program.ts";
 import { teardownHost } from "../../../machines/teardown.ts";
@@ -140,6 +142,18 @@ describe("machines on containerd", () => {
     await remove("own");
   });
 
+  test("a machine reaches the outside under the host's address, and the outside does not reach it", async () => {
+    await using outside = await openOutside(lab.settings.instance);
+    const own = await start("reachable");
+    const seen = await output("caller", `wget -q -O - http://${outside.address}:9000/hostname && echo fetched`);
+    expect(seen).toContain("fetched");
+    // that the answer came back without this route means that the machine's own address was hidden
+    await runProgram("ip", ["-n", outside.name, "route", "add", "default", "via", "198.51.100.1"]);
+    const back = runProgram("ip", ["netns", "exec", outside.name, "busybox", "nc", "-w", "1", own.address!, "80"]);
+    await expect(back).rejects.toThrow(/ended with/);
+    await remove("reachable");
+  });
+
   test("output goes to the machine's log, which can be cut while it is written", async () => {
     await start("talker", ["sh", "-c", "n=0; while true; do n=$((n+1)); echo line $n; echo err $n >&2; sleep 0.02; done"]);
     await until(async () => (await machineLogTail(lab.settings, org, "talker", 50)).includes("err 5"));
@@ -267,6 +281,25 @@ describe("machines on containerd", () => {
     for (const id of ["comes-back", "stays-away"]) await machines.remove(org, id, kill, signal);
   });
 
+  test("a host whose containerd is dead is torn down all the same, which says what could not be asked", async () => {
+    const settings = {
+      ...lab.settings,
+      instance: crypto.randomUUID().slice(0, 8),
+      dataDir: `${lab.settings.dataDir}-dead`,
+      containerd: { ...lab.settings.containerd, socket: "/nowhere/containerd.sock" },
+    };
+    const { network } = await createOrgNetworks(settings).ensure("acme", signal);
+    const dir = (await cgroupDirs(machineCgroup(settings.instance, "acme", "left"))).find((path) => /pids|fs.cgroup.slipway/.test(path))!;
+    await mkdir(dir, { recursive: true });
+    const left = spawn("sleep", ["1000"], { stdio: "ignore" });
+    await writeFile(`${dir}/cgroup.procs`, String(left.pid));
+    await expect(teardownHost(settings, signal)).rejects.toThrow(/containerd.sock|UNAVAILABLE/);
+    expect(isAlive(left.pid!)).toBe(false);
+    expect(existsSync(dir)).toBe(false);
+    expect(existsSync(`/sys/class/net/${network.bridge}`)).toBe(false);
+    expect(await runProgram("nft", ["list", "tables"])).not.toContain(settings.instance);
+  });
+
   async function collect(): Promise<void> {
     const ctr = lab.containerd.namespace(orgNamespace(org));
     await ctr.leases.create({ id: "collect" }, { signal });
@@ -294,6 +327,31 @@ function isAlive(pid: number): boolean {
 async function link(file: string): Promise<string> {
   const { readlink } = await import("node:fs/promises");
   return await readlink(file);
+}
+
+/** A network namespace that stands for the world: it knows no way to the machines' addresses but the host. */
+async function openOutside(instance: string): Promise<AsyncDisposable & { name: string; address: string }> {
+  const name = `out-${instance}`;
+  const cable = `o${instance}`;
+  const ip = (line: string) => runProgram("ip", line.split(" "));
+  await ip(`netns add ${name}`);
+  await ip(`link add ${cable} type veth peer name eth0 netns ${name}`);
+  await ip(`address add 198.51.100.1/24 dev ${cable}`);
+  await ip(`link set dev ${cable} up`);
+  await ip(`-n ${name} address add 198.51.100.2/24 dev eth0`);
+  await ip(`-n ${name} link set dev eth0 up`);
+  await ip(`-n ${name} link set dev lo up`);
+  const server = spawn("ip", ["netns", "exec", name, "busybox", "httpd", "-f", "-p", "9000", "-h", "/etc"], { stdio: "ignore" });
+  await until(() => page(`http://198.51.100.2:9000/hostname`));
+  return {
+    name,
+    address: "198.51.100.2",
+    async [Symbol.asyncDispose]() {
+      server.kill("SIGKILL");
+      await ip(`link delete dev ${cable}`);
+      await ip(`netns delete ${name}`);
+    },
+  };
 }
 
 async function listener(host: string, port: number): Promise<AsyncDisposable & { port: number }> {
