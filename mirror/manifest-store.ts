@@ -1,11 +1,13 @@
 import type { Containerd } from "../containerd/client.ts";
 import { ContentMismatchError, listBlobs, readBlobBytes, statBlob, writeBlob } from "../containerd/content.ts";
+import { readManifest } from "../containerd/image.ts";
 import { deleteImage, getImage, listImages, putImage } from "../containerd/images.ts";
 import { gcLabels, type Labels } from "../containerd/labels.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.ts";
 import { DistributionError } from "../oci/errors.ts";
 import { type Manifest, childrenOf, manifestLimitBytes, parseManifest } from "../oci/manifest.ts";
+import { isImageIndexType, isImageManifestType } from "../oci/media-types.ts";
 import type { ManifestReference } from "../oci/reference.ts";
 import { type Repository, type Tag, isTag } from "../oci/repository.ts";
 import type { ManifestStore } from "../oci/store.ts";
@@ -178,8 +180,21 @@ async function settle(
   signal: AbortSignal,
 ): Promise<void> {
   const children = childrenOf(manifest).map(({ digest }) => digest);
-  sessions.settled(repository, [descriptor.digest, ...children]);
+  sessions.settled(repository, [descriptor.digest, ...children, ...(await grandchildrenOf(ns, manifest, signal))]);
   const covered = manifest.kind === "index" ? children : [];
   if (reference.kind === "tag") covered.push(descriptor.digest);
   for (const digest of covered) await deleteImage(ns, imageNames.byDigest(imageHost, repository, digest), signal);
+}
+
+/** Blobs of an index's images: a pusher that found the image here asked for them, and did not send it. */
+async function grandchildrenOf(ns: StoreParts["ns"], manifest: Manifest, signal: AbortSignal): Promise<Digest[]> {
+  if (manifest.kind === "image") return [];
+  const digests: Digest[] = [];
+  for (const { digest, mediaType } of manifest.manifests) {
+    if (!isImageManifestType(mediaType) && !isImageIndexType(mediaType)) continue;
+    // the image is in already: what cannot be read here only keeps the lease until it idles out
+    const child = await readManifest(ns, digest, signal).catch(() => undefined);
+    if (child !== undefined) digests.push(...childrenOf(child).map((grandchild) => grandchild.digest));
+  }
+  return digests;
 }

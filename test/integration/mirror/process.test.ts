@@ -68,7 +68,9 @@ describe("the process mirror", () => {
 
     await mirror.stop("SIGKILL");
     await mirror.start();
-    await expect.poll(async () => (await mirror.admin.listOrgs(signal))[0]?.listeners).toEqual([{ address, listening: true }]);
+    await expect
+      .poll(async () => (await mirror.admin.listOrgs(signal))[0]?.listeners, { timeout: 30_000 })
+      .toEqual([{ address, listening: true }]);
     expect(await listLeases(scratch.ns, signal)).toEqual([]);
     expect((await scratch.ns.content.listStatuses({}, { signal })).statuses).toEqual([]);
     await pushImage(createDistributionClient({ baseUrl }), repository, "v1", image);

@@ -125,10 +125,10 @@ describe("pushing to the mirror", () => {
       },
     });
     const sending = fetch(location, { method: "PATCH", body, duplex: "half", signal: gone.signal } as RequestInit);
-    await expect.poll(async () => (await ingests()).length).toBe(1);
+    await expect.poll(async () => (await ingests()).length, { timeout: 30_000 }).toBe(1);
     gone.abort();
     await expect(sending).rejects.toThrow();
-    await expect.poll(ingests).toEqual([]);
+    await expect.poll(ingests, { timeout: 30_000 }).toEqual([]);
   });
 
   it("takes a large blob in pieces", async () => {
@@ -230,6 +230,18 @@ describe("pushing to the mirror", () => {
     expect(names).toEqual([`${imageHost}/${repository}:v1`]);
   });
 
+  it("lets the lease go when an index names an image that was here before", async () => {
+    const image = await someImage();
+    const repository = org.repository("wrapped");
+    await pushImage(org.client, repository, "v1", image);
+    expect(await pushBlobs(org.client, repository, image)).toBe(0);
+    const { descriptor } = image.manifest;
+    expect(await org.client.resolveManifest(repository, { kind: "digest", digest: descriptor.digest }, signal)).toBeDefined();
+    const index = indexOf([descriptor]);
+    await org.client.pushManifest(repository, { kind: "tag", tag: "v2" as never }, mediaTypes.imageIndex, index.bytes, signal);
+    expect(await pushLeases("wrapped")).toEqual([]);
+  });
+
   it("keeps a manifest that was pushed by digest alone", async () => {
     const image = await someImage();
     const repository = org.repository("untagged");
@@ -270,7 +282,7 @@ describe("pushing to the mirror", () => {
     await using quick = await openMirrorHarness({ pushIdleMs: 50 });
     const idle = await quick.org(orgName("idle"));
     await pushBlobs(idle.client, idle.repository("app"), await someImage());
-    await expect.poll(() => listLeases(idle.scratch.ns, signal)).toEqual([]);
+    await expect.poll(() => listLeases(idle.scratch.ns, signal), { timeout: 30_000 }).toEqual([]);
   });
 
   it("ends well for pushes of one repository at the same time", async () => {

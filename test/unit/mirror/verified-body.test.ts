@@ -35,6 +35,6 @@ describe("verifiedBody", () => {
     const source = chunks(randomBytes(1_000_000), 1000);
     const body = verifiedBody(source, digestOf("x"));
     body.destroy();
-    await expect.poll(() => source.destroyed).toBe(true);
+    await expect.poll(() => source.destroyed, { timeout: 30_000 }).toBe(true);
   });
 });
