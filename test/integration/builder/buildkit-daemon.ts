@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pack } from "tar-stream";
+import { buildkitdConfig } from "../../../builder/buildkitd-config.ts";
+import { awaitReady } from "../../../builder/readiness.ts";
+
+export type TestBuildkit = AsyncDisposable & {
+  readonly address: string;
+  /** SIGKILL, as a crash */
+  kill(): Promise<void>;
+};
+
+/** A buildkitd of the test's own, with the configuration that builders have, in a mount namespace of its own. */
+export async function openTestBuildkit(binDir: string, imageHost: string): Promise<TestBuildkit> {
+  const dir = await mkdtemp(path.join(tmpdir(), "bk-"));
+  const socket = path.join(dir, "s");
+  const config = buildkitdConfig({ imageHost, mirror: imageHost, socket, maxParallelism: 2 });
+  await mkdir(path.join(dir, "root"));
+  await writeFile(path.join(dir, "config.toml"), config.replace("/var/lib/buildkit", path.join(dir, "root")));
+  const argv = [
+    "--mount",
+    path.join(binDir, "buildkitd"),
+    "--config",
+    path.join(dir, "config.toml"),
+    "--oci-worker-binary",
+    path.join(binDir, "runc"),
+  ];
+  const daemon = spawn("unshare", argv, { stdio: ["ignore", "ignore", "pipe"] });
+  daemon.stderr.pipe(createWriteStream(path.join(dir, "log")));
+  const end = () => endProcess(daemon, "SIGKILL");
+  try {
+    await awaitReady(socket, { signal: AbortSignal.timeout(30_000), timeoutMs: 30_000 });
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return {
+    address: `unix:${socket}`,
+    kill: end,
+    [Symbol.asyncDispose]: async () => {
+      await endProcess(daemon, "SIGTERM");
+      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill(signal);
+  await ended;
+}
+
+export type HttpServer = AsyncDisposable & { readonly host: string };
+
+/** An HTTP server on a free port of the loopback. */
+export async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<HttpServer> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A tar of text and binary files; modes are those of programs. */
+export async function tarOf(files: Readonly<Record<string, string | Buffer>>): Promise<Buffer> {
+  const archive = pack();
+  for (const [name, content] of Object.entries(files)) archive.entry({ name, mode: 0o755, mtime: new Date(0) }, content as string);
+  archive.finalize();
+  const parts: Buffer[] = [];
+  for await (const part of archive) parts.push(part as Buffer);
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,195 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../../../builder/buildkit/errors.ts";
+import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
+import { type SolveInput, type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
+import { type Digest, digestOf } from "../../../oci/digest.ts";
+import { type HttpServer, type TestBuildkit, openTestBuildkit, serve, tarOf } from "./buildkit-daemon.ts";
+
+const busybox = readFileSync("/bin/busybox");
+
+/** busybox as the base, from the context itself: no registry is asked for anything. */
+const base = `# syntax=docker/dockerfile:1
+FROM scratch AS base
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]
+FROM base
+COPY page /page
+`;
+
+describe("a solve on a real buildkitd", () => {
+  let registry: HttpServer;
+  let sources: HttpServer;
+  let buildkit: TestBuildkit;
+  const blobs = new Map<string, Buffer>();
+  const pushed = new Map<string, Buffer>();
+
+  beforeAll(async () => {
+    // stores what is pushed in one request each; the project's own registry and mirror have their own tests
+    registry = await serve((request, response) => {
+      const url = new URL(request.url ?? "/", "http://x");
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        const key = url.searchParams.get("digest") ?? url.pathname.split("/").at(-1)!;
+        if (url.pathname.startsWith("/v2/refused/")) response.writeHead(403).end();
+        else if (request.method === "POST") response.writeHead(202, { location: "/v2/upload" }).end();
+        else if (request.method === "PUT") {
+          pushed.set(key, Buffer.concat(chunks));
+          response.writeHead(201).end();
+        } else response.writeHead(pushed.has(key) ? 200 : 404).end();
+      });
+    });
+    sources = await serve((request, response) => {
+      const blob = blobs.get(request.url ?? "");
+      response.writeHead(blob === undefined ? 404 : 200, { "content-type": "application/octet-stream" }).end(blob);
+    });
+    buildkit = await openTestBuildkit(inject("toolsBinDir"), registry.host);
+  });
+
+  afterAll(async () => {
+    await buildkit?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+    await sources?.[Symbol.asyncDispose]();
+  });
+
+  type Options = Partial<SolveInput> & { signal?: AbortSignal; onEvent?: (event: BuildEvent) => void; files?: Record<string, string> };
+
+  async function build(dockerfile: string, { files = {}, signal, onEvent, ...input }: Options = {}): Promise<SolveOutput> {
+    const tar = await tarOf({ Dockerfile: dockerfile, busybox, page: "hello", ...files });
+    const url = `/v2/acme/web/blobs/${digestOf(tar)}`;
+    blobs.set(url, tar);
+    return await solve(
+      {
+        address: buildkit.address,
+        contextUrl: `http://${sources.host}${url}`,
+        dockerfile: "Dockerfile",
+        buildArgs: {},
+        labels: {},
+        noCache: false,
+        imageName: `${registry.host}/acme/web:1`,
+        ...input,
+      },
+      { signal: signal ?? AbortSignal.timeout(60_000), ...(onEvent === undefined ? {} : { onEvent }) },
+    );
+  }
+
+  const failureOf = async (building: Promise<SolveOutput>): Promise<unknown> =>
+    building.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+
+  it("builds from a tar behind a URL without extension, with a syntax line, and pushes what it says", async () => {
+    const result = await build(base, { labels: { "slipway.commit": "abc" } });
+    const manifest = JSON.parse(pushed.get("1")!.toString()) as {
+      config: { digest: Digest };
+      layers: { mediaType: string; digest: Digest }[];
+    };
+    expect(digestOf(pushed.get("1")!)).toBe(result.exporterDigest);
+    expect(manifest.layers.map((layer) => layer.mediaType)).toEqual(Array(3).fill("application/vnd.oci.image.layer.v1.tar+zstd"));
+    for (const { digest } of [manifest.config, ...manifest.layers]) expect(digestOf(pushed.get(digest)!)).toBe(digest);
+    const config = JSON.parse(pushed.get(manifest.config.digest)!.toString()) as { config: { Labels: unknown } };
+    expect(config.config.Labels).toEqual({ "slipway.commit": "abc" });
+  });
+
+  it("takes from the cache what a changed tar left unchanged", async () => {
+    await build(base);
+    expect(await build(base)).toMatchObject({ steps: 3, cachedSteps: 3 });
+    expect(await build(base, { files: { unused: String(Math.random()) } })).toMatchObject({ steps: 3, cachedSteps: 3 });
+    expect(await build(base, { files: { page: "changed" } })).toMatchObject({ steps: 3, cachedSteps: 2 });
+    expect(await build(base, { noCache: true })).toMatchObject({ steps: 3, cachedSteps: 0 });
+  });
+
+  it("builds the target with the build arguments it was given", async () => {
+    const lines: string[] = [];
+    const dockerfile = `${base}FROM base AS other\nARG GREETING\nRUN /bin/busybox echo "said $GREETING"\nFROM base\nRUN exit 9\n`;
+    await build(dockerfile, {
+      target: "other",
+      buildArgs: { GREETING: "ahoy" },
+      onEvent: (event) => void (event.type === "log" && lines.push(event.line)),
+    });
+    expect(lines).toContain("said ahoy");
+  });
+
+  it("says which step failed, where it stands in the Dockerfile, and its last lines", async () => {
+    const error = await failureOf(build(`${base}RUN /bin/busybox echo one && /bin/busybox echo two >&2 && exit 3\n`));
+    expect(error).toBeInstanceOf(BuildFailed);
+    const { step, lastLines, line } = error as BuildFailed;
+    expect(step).toMatch(/^\[stage-1 2\/2\] RUN /);
+    expect(lastLines.toSorted()).toEqual(["one", "two"]);
+    expect(line).toMatchObject({ file: "Dockerfile", first: 7 });
+  });
+
+  it("says where a Dockerfile cannot be parsed", async () => {
+    const error = await failureOf(build(`${base}RUNN true\n`));
+    expect(error).toBeInstanceOf(BuildFailed);
+    expect(error).toMatchObject({ step: undefined, line: { first: 7, text: ["RUNN true"] } });
+  });
+
+  it("serves a secret to the step that mounts it, and leaves it out of the image", async () => {
+    const lines: string[] = [];
+    const dockerfile = `${base}RUN --mount=type=secret,id=token /bin/busybox wc -c /run/secrets/token\n`;
+    await build(dockerfile, {
+      secrets: { token: "s3cr3t" },
+      onEvent: (event) => void (event.type === "log" && lines.push(event.line)),
+    });
+    expect(lines).toEqual(["6 /run/secrets/token"]);
+    for (const bytes of pushed.values()) expect(bytes.includes("s3cr3t")).toBe(false);
+  });
+
+  it("refuses a secret that the build was not given", async () => {
+    const dockerfile = `${base}RUN --mount=type=secret,id=other,required=true true\n`;
+    const error = await failureOf(build(dockerfile, { secrets: { token: "s3cr3t" } }));
+    expect(error).toBeInstanceOf(BuildFailed);
+    expect((error as Error).message).toContain("secret other: not found");
+  });
+
+  it("tells a source that is not there from a wrong Dockerfile", async () => {
+    const error = await failureOf(build(base, { contextUrl: `http://${sources.host}/v2/acme/web/blobs/nothing` }));
+    expect(error).toBeInstanceOf(SourceUnavailable);
+  });
+
+  it("tells a push that the registry refuses from a failed build", async () => {
+    expect(await failureOf(build(base, { imageName: `${registry.host}/refused/web:1` }))).toBeInstanceOf(PushFailed);
+  });
+
+  it("outlives two of buildkitd's health checks without a word from the step", async () => {
+    await expect(build(`${base}RUN /bin/busybox sleep 12\n`)).resolves.toMatchObject({ steps: 4 });
+  });
+
+  it("ends the running step at once when it is cancelled", async () => {
+    const cancel = new AbortController();
+    const building = failureOf(
+      build(`${base}RUN /bin/busybox sleep 1000\n`, {
+        signal: cancel.signal,
+        onEvent: (event) => void (event.type === "started" && event.name.includes("sleep 1000") && cancel.abort(new Error("enough"))),
+      }),
+    );
+    expect(await building).toMatchObject({ message: "enough" });
+    await expect.poll(async () => await processesNamed("sleep 1000"), { timeout: 10_000 }).toEqual([]);
+  });
+
+  it("says that the builder is lost when buildkitd dies in the middle", async () => {
+    await using mortal = await openTestBuildkit(inject("toolsBinDir"), registry.host);
+    const error = await failureOf(
+      build(`${base}RUN /bin/busybox sleep 30\n`, {
+        address: mortal.address,
+        onEvent: (event) => void (event.type === "started" && event.name.includes("sleep 30") && void sleep(100).then(() => mortal.kill())),
+      }),
+    );
+    expect(error).toBeInstanceOf(BuilderLost);
+  });
+
+  it("says that the builder is lost when nobody listens", async () => {
+    expect(await failureOf(build(base, { address: "unix:/nonexistent/buildkitd.sock" }))).toBeInstanceOf(BuilderLost);
+  });
+});
+
+async function processesNamed(words: string): Promise<string[]> {
+  const { readdir, readFile } = await import("node:fs/promises");
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
+  return lines.map((line) => line.replaceAll("\0", " ")).filter((line) => line.includes(`busybox ${words}`) && !line.includes("-c"));
+}
