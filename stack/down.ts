@@ -10,7 +10,7 @@ import { leftovers, removeEmptyCgroups } from "./leftovers.ts";
 import { unmountBelow } from "./mounts.ts";
 import { containerdOptions } from "./processes.ts";
 import { dataDirOf, existingSettings } from "./settings.ts";
-import { killShims } from "./shims.ts";
+import { killShims, removeShimSockets } from "./shims.ts";
 import { specsOf } from "./status.ts";
 import { stopInOrder, stopOne } from "./stop-order.ts";
 import { leaveSupervisor, requireRoot } from "./up.ts";
@@ -58,7 +58,10 @@ async function stopAll(settings: Settings, progress: (line: string) => void, sig
 
   progress("stopping the stack");
   await stopInOrder(settings, specs);
-  if (settings.containerd.managed) await killShims(settings.containerd.socket);
+  if (settings.containerd.managed) {
+    await killShims(settings.containerd.socket);
+    await removeShimSockets(containerdOptions(settings).state);
+  }
   await unmountBelow(settings.runDir);
   await unmountBelow(settings.dataDir);
   removeEmptyCgroups(settings.instance);

@@ -1,4 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { identifyProcess, isRunning, type ProcessIdentity } from "../config/process-identity.ts";
 import { sendSignal } from "./child-process.ts";
@@ -21,6 +23,16 @@ export async function killShims(socket: string): Promise<void> {
   const doomed = [...shims.flatMap(({ pid }) => descendants(pid)), ...shims];
   for (const identity of doomed) sendSignal(identity, "SIGKILL");
   for (let round = 0; round < 250 && doomed.some(isRunning); round++) await sleep(20);
+}
+
+/** Removes the sockets, outside of the instance's folders, of shims that could not do it themselves. @param stateDir of their containerd */
+export async function removeShimSockets(stateDir: string): Promise<void> {
+  const tasks = path.join(stateDir, "io.containerd.runtime.v2.task");
+  for (const file of await readdir(tasks, { recursive: true }).catch(() => [])) {
+    if (path.basename(file) !== "bootstrap.json") continue;
+    const address = /"address":"unix:\/\/([^"]+)"/.exec(read(path.join(tasks, file)))?.[1];
+    if (address !== undefined) await rm(address, { force: true });
+  }
 }
 
 function descendants(root: number): ProcessIdentity[] {

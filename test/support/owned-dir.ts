@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { instancePaths } from "../../config/paths.ts";
 import { isRunning, processIdentitySchema, thisProcess } from "../../config/process-identity.ts";
 import { runningProcess, stopProcess } from "../../stack/child-process.ts";
 import { down } from "../../stack/down.ts";
 import { unmountBelow } from "../../stack/mounts.ts";
-import { killShims } from "../../stack/shims.ts";
+import { killShims, removeShimSockets } from "../../stack/shims.ts";
 
 /** Short on purpose: sockets live below, and a unix socket's path holds 107 bytes. */
 const parent = "/tmp";
@@ -15,6 +15,8 @@ const prefix = "slipway-t-";
 /** A folder that says whose it is, so that a later run can clean up after a killed one. */
 export async function makeOwnedDir(): Promise<string> {
   const dir = await mkdtemp(path.join(parent, prefix));
+  // machines run as other users, and reach their root filesystem through this folder
+  await chmod(dir, 0o711);
   await writeFile(path.join(dir, "owner.json"), JSON.stringify(thisProcess()));
   return dir;
 }
@@ -23,7 +25,13 @@ export async function makeOwnedDir(): Promise<string> {
 export async function removeOwnedDir(dir: string): Promise<void> {
   await stopNamed(dir, ["run/pids/supervisor"]);
   await stopNamed(dir, await filesIn(dir, ["pids", "run/pids"]));
-  for (const socket of [containerdSocketIn(dir), path.join(dir, "run", "containerd.sock")]) await killShims(socket);
+  for (const [socket, state] of [
+    [containerdSocketIn(dir), path.join(dir, "state")],
+    [path.join(dir, "run", "containerd.sock"), path.join(dir, "run", "containerd")],
+  ] as const) {
+    await killShims(socket);
+    await removeShimSockets(state);
+  }
   await unmountBelow(dir);
   await rm(dir, { recursive: true, force: true, maxRetries: 5 });
 }
