@@ -17,7 +17,7 @@ export async function buildGoTool(recipe: GoRecipe, pins: Pins, dir: string, sig
 
 /** Runs one of our own Go programs and keeps what it prints as `<dir>/share/<file>`. */
 export async function writeGoOutput(recipe: GoOutputRecipe, dir: string, signal: AbortSignal): Promise<void> {
-  const output = await runCommand(["go", "run", "-mod=readonly", "-buildvcs=false", recipe.package], {
+  const output = await runCommand(["go", "run", "-trimpath", "-mod=readonly", "-buildvcs=false", recipe.package], {
     cwd: toolsSourceDir,
     env: goEnv({}),
     signal,
