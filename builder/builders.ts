@@ -39,6 +39,7 @@ const readyTimeoutMs = 30_000;
 /** A running one answers at once, or is broken. */
 const answerTimeoutMs = 5_000;
 const stopOptions = { signal: "SIGTERM", timeoutMs: 10_000 } as const;
+const killOptions = { signal: "SIGKILL", timeoutMs: 2_000 } as const;
 
 export function createBuilders({ containerd, machines, settings }: BuildersDeps): Builders {
   const lock = createKeyedLock();
@@ -68,7 +69,8 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     const address = builderAddress(settings, org);
     if (found !== undefined && found.digest === image.digest && (await isUsable(org, found, options))) return { address, wokenFrom };
     if (found !== undefined && (found.digest !== image.digest || found.state !== "stopped")) {
-      await machines.remove(org, builderMachineId, stopOptions, signal);
+      // the right image, and yet no answer: it would not listen to a polite signal either
+      await machines.remove(org, builderMachineId, found.digest === image.digest ? killOptions : stopOptions, signal);
     }
     await start(org, image, options);
     return { address, wokenFrom };

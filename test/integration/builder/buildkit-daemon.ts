@@ -2,11 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { pack } from "tar-stream";
 import { buildkitdConfig } from "../../../builder/buildkitd-config.ts";
 import { awaitReady } from "../../../builder/readiness.ts";
 
@@ -55,29 +52,4 @@ async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<
   const ended = once(child, "exit");
   child.kill(signal);
   await ended;
-}
-
-export type HttpServer = AsyncDisposable & { readonly host: string };
-
-/** An HTTP server on a free port of the loopback. */
-export async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<HttpServer> {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
-/** A tar of text and binary files; modes are those of programs. */
-export async function tarOf(files: Readonly<Record<string, string | Buffer>>): Promise<Buffer> {
-  const archive = pack();
-  for (const [name, content] of Object.entries(files)) archive.entry({ name, mode: 0o755, mtime: new Date(0) }, content as string);
-  archive.finalize();
-  const parts: Buffer[] = [];
-  for await (const part of archive) parts.push(part as Buffer);
-  return Buffer.concat(parts);
 }

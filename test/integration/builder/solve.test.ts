@@ -5,7 +5,8 @@ import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../../.
 import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
 import { type SolveInput, type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
-import { type HttpServer, type TestBuildkit, openTestBuildkit, serve, tarOf } from "./buildkit-daemon.ts";
+import { type TestBuildkit, openTestBuildkit } from "./buildkit-daemon.ts";
+import { type StandIn, openStandIn, tarOf } from "./stand-in.ts";
 
 const busybox = readFileSync("/bin/busybox");
 
@@ -19,56 +20,32 @@ COPY page /page
 `;
 
 describe("a solve on a real buildkitd", () => {
-  let registry: HttpServer;
-  let sources: HttpServer;
+  let mirror: StandIn;
   let buildkit: TestBuildkit;
-  const blobs = new Map<string, Buffer>();
-  const pushed = new Map<string, Buffer>();
 
   beforeAll(async () => {
-    // stores what is pushed in one request each; the project's own registry and mirror have their own tests
-    registry = await serve((request, response) => {
-      const url = new URL(request.url ?? "/", "http://x");
-      const chunks: Buffer[] = [];
-      request.on("data", (chunk: Buffer) => chunks.push(chunk));
-      request.on("end", () => {
-        const key = url.searchParams.get("digest") ?? url.pathname.split("/").at(-1)!;
-        if (url.pathname.startsWith("/v2/refused/")) response.writeHead(403).end();
-        else if (request.method === "POST") response.writeHead(202, { location: "/v2/upload" }).end();
-        else if (request.method === "PUT") {
-          pushed.set(key, Buffer.concat(chunks));
-          response.writeHead(201).end();
-        } else response.writeHead(pushed.has(key) ? 200 : 404).end();
-      });
-    });
-    sources = await serve((request, response) => {
-      const blob = blobs.get(request.url ?? "");
-      response.writeHead(blob === undefined ? 404 : 200, { "content-type": "application/octet-stream" }).end(blob);
-    });
-    buildkit = await openTestBuildkit(inject("toolsBinDir"), registry.host);
+    mirror = await openStandIn();
+    buildkit = await openTestBuildkit(inject("toolsBinDir"), mirror.host);
   });
 
   afterAll(async () => {
     await buildkit?.[Symbol.asyncDispose]();
-    await registry?.[Symbol.asyncDispose]();
-    await sources?.[Symbol.asyncDispose]();
+    await mirror?.[Symbol.asyncDispose]();
   });
 
   type Options = Partial<SolveInput> & { signal?: AbortSignal; onEvent?: (event: BuildEvent) => void; files?: Record<string, string> };
 
   async function build(dockerfile: string, { files = {}, signal, onEvent, ...input }: Options = {}): Promise<SolveOutput> {
     const tar = await tarOf({ Dockerfile: dockerfile, busybox, page: "hello", ...files });
-    const url = `/v2/acme/web/blobs/${digestOf(tar)}`;
-    blobs.set(url, tar);
     return await solve(
       {
         address: buildkit.address,
-        contextUrl: `http://${sources.host}${url}`,
+        contextUrl: `http://${mirror.host}${mirror.addSource(tar)}`,
         dockerfile: "Dockerfile",
         buildArgs: {},
         labels: {},
         noCache: false,
-        imageName: `${registry.host}/acme/web:1`,
+        imageName: `${mirror.host}/acme/web:1`,
         ...input,
       },
       { signal: signal ?? AbortSignal.timeout(60_000), ...(onEvent === undefined ? {} : { onEvent }) },
@@ -83,14 +60,14 @@ describe("a solve on a real buildkitd", () => {
 
   it("builds from a tar behind a URL without extension, with a syntax line, and pushes what it says", async () => {
     const result = await build(base, { labels: { "slipway.commit": "abc" } });
-    const manifest = JSON.parse(pushed.get("1")!.toString()) as {
+    const manifest = JSON.parse(mirror.pushed.get("1")!.toString()) as {
       config: { digest: Digest };
       layers: { mediaType: string; digest: Digest }[];
     };
-    expect(digestOf(pushed.get("1")!)).toBe(result.exporterDigest);
+    expect(digestOf(mirror.pushed.get("1")!)).toBe(result.exporterDigest);
     expect(manifest.layers.map((layer) => layer.mediaType)).toEqual(Array(3).fill("application/vnd.oci.image.layer.v1.tar+zstd"));
-    for (const { digest } of [manifest.config, ...manifest.layers]) expect(digestOf(pushed.get(digest)!)).toBe(digest);
-    const config = JSON.parse(pushed.get(manifest.config.digest)!.toString()) as { config: { Labels: unknown } };
+    for (const { digest } of [manifest.config, ...manifest.layers]) expect(digestOf(mirror.pushed.get(digest)!)).toBe(digest);
+    const config = JSON.parse(mirror.pushed.get(manifest.config.digest)!.toString()) as { config: { Labels: unknown } };
     expect(config.config.Labels).toEqual({ "slipway.commit": "abc" });
   });
 
@@ -136,7 +113,7 @@ describe("a solve on a real buildkitd", () => {
       onEvent: (event) => void (event.type === "log" && lines.push(event.line)),
     });
     expect(lines).toEqual(["6 /run/secrets/token"]);
-    for (const bytes of pushed.values()) expect(bytes.includes("s3cr3t")).toBe(false);
+    for (const bytes of mirror.pushed.values()) expect(bytes.includes("s3cr3t")).toBe(false);
   });
 
   it("refuses a secret that the build was not given", async () => {
@@ -147,12 +124,12 @@ describe("a solve on a real buildkitd", () => {
   });
 
   it("tells a source that is not there from a wrong Dockerfile", async () => {
-    const error = await failureOf(build(base, { contextUrl: `http://${sources.host}/v2/acme/web/blobs/nothing` }));
+    const error = await failureOf(build(base, { contextUrl: `http://${mirror.host}/v2/acme/web/blobs/nothing` }));
     expect(error).toBeInstanceOf(SourceUnavailable);
   });
 
   it("tells a push that the registry refuses from a failed build", async () => {
-    expect(await failureOf(build(base, { imageName: `${registry.host}/refused/web:1` }))).toBeInstanceOf(PushFailed);
+    expect(await failureOf(build(base, { imageName: `${mirror.host}/refused/web:1` }))).toBeInstanceOf(PushFailed);
   });
 
   it("outlives two of buildkitd's health checks without a word from the step", async () => {
@@ -172,7 +149,7 @@ describe("a solve on a real buildkitd", () => {
   });
 
   it("says that the builder is lost when buildkitd dies in the middle", async () => {
-    await using mortal = await openTestBuildkit(inject("toolsBinDir"), registry.host);
+    await using mortal = await openTestBuildkit(inject("toolsBinDir"), mirror.host);
     const error = await failureOf(
       build(`${base}RUN /bin/busybox sleep 30\n`, {
         address: mortal.address,
