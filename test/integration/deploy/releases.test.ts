@@ -1,0 +1,173 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type SourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
+import { eventually } from "../../support/eventually.ts";
+import { leftoversOf } from "../../support/leftovers.ts";
+import { probe } from "../../support/probe.ts";
+import { slipway, startSlipway } from "../../support/slipway.ts";
+import { urlOf } from "../../support/app-url.ts";
+import { type TestStack, startTestStack } from "../../support/stack.ts";
+
+type Result = {
+  status: string;
+  changed: boolean;
+  release: { version: number; previous?: number };
+  image: { digest: string };
+  machines: { id: string }[];
+  links: { ui: string };
+  error?: { code: string; stage: string; message: string; log_tail: string[] };
+};
+
+let stack: TestStack;
+let source: SourceDir;
+let url = "";
+
+const run = (...args: string[]) => slipway(stack.dataDir, args);
+const deploy = async (...args: string[]) => {
+  const ended = await run("deploy", source.dir, "-o", "json", ...args);
+  return { ...ended, result: (ended.stdout === "" ? {} : JSON.parse(ended.stdout)) as Result };
+};
+
+beforeAll(async () => {
+  stack = await startTestStack();
+  source = await tinyApp("web", "one");
+  const bases = await run("image", "bases", "busybox");
+  expect(bases.code, bases.stderr).toBe(0);
+});
+
+afterAll(async () => {
+  await source?.[Symbol.asyncDispose]();
+  await stack?.stop();
+});
+
+describe("slipway deploy", () => {
+  it("brings a source directory to a machine that answers", async () => {
+    const { code, stderr, result } = await deploy();
+    expect(code, stderr).toBe(0);
+    expect(result).toMatchObject({ status: "live", changed: true, release: { version: 1 } });
+    url = await urlOf(stack, "web");
+    expect(await (await fetch(url)).text()).toBe("one");
+  });
+
+  it("uploads nothing and builds from cache when the source has not changed", async () => {
+    const { code, stderr } = await deploy();
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain("nothing to upload");
+    expect(stderr).toMatch(/\[stage-1 2\/2\] COPY index.html.*\n?.*CACHED/);
+  });
+
+  it("builds anew only what depends on the file that changed", async () => {
+    await source.write("index.html", "two");
+    const { code, stderr } = await deploy();
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/COPY --from=tools \/bin\/busybox \/bin\/busybox\n.*CACHED/);
+    expect(stderr).not.toMatch(/COPY index.html \S+\n.*CACHED/);
+    expect(await (await fetch(url)).text()).toBe("two");
+  });
+
+  it("loses no request while a release takes another's place", async () => {
+    await source.write("index.html", "three");
+    await using probing = probe(url);
+    const { code, stderr } = await deploy();
+    expect(code, stderr).toBe(0);
+    await sleep(1500);
+    const { failures, bodies } = await probing.stop();
+    expect(failures).toEqual([]);
+    expect([...bodies]).toEqual(["two", "three"]);
+  });
+
+  it("leaves the old release serving when the new one fails its check, and shows its log", async () => {
+    await source.write("index.html", "four");
+    await source.write("slipway.toml", tinyConfig("web", "/missing.html", "3s"));
+    const { code, stderr, result } = await deploy();
+    expect(code, stderr).toBe(6);
+    expect(result.error).toMatchObject({ code: "DEPLOY_UNHEALTHY", stage: "rollout" });
+    expect(result.error!.log_tail.join("\n")).toContain("response:404");
+    expect(stderr).toMatch(/serv/i);
+    expect(await (await fetch(url)).text()).toBe("three");
+    await source.write("slipway.toml", tinyConfig("web"));
+  });
+
+  it("leaves the old release serving when the new one does not even start", async () => {
+    await source.write("Dockerfile", 'FROM scratch\nCOPY index.html /index.html\nENTRYPOINT ["/no-such-program"]\n');
+    const { code, stderr, result } = await deploy();
+    expect(code, stderr).toBe(6);
+    expect(result.error!.message).toContain("no-such-program");
+    expect(await (await fetch(url)).text()).toBe("three");
+  });
+
+  it("ends a Dockerfile's error with the failing step and its last lines", async () => {
+    await source.write("Dockerfile", "FROM busybox\nRUN echo the-last-words && exit 7\n");
+    const { code, stderr, result } = await deploy();
+    expect(code, stderr).toBe(3);
+    expect(result.error).toMatchObject({ code: "BUILD_FAILED", stage: "build" });
+    expect(result.error!.message).toContain("RUN echo the-last-words");
+    expect(result.error!.log_tail).toContain("the-last-words");
+    expect(await (await fetch(url)).text()).toBe("three");
+  });
+
+  it("names file, key, found and expected of a wrong slipway.toml, before anything is started", async () => {
+    await source.write("slipway.toml", 'app = "web"\n[http_service]\ninternal_port = "eighty"\n');
+    const { code, stderr } = await run("deploy", source.dir);
+    expect(code).toBe(2);
+    expect(stderr).toContain("slipway.toml");
+    expect(stderr).toContain("http_service.internal_port");
+    expect(stderr).toContain("eighty");
+    await source.write("slipway.toml", tinyConfig("web"));
+  });
+
+  it("ends with exit code 10 when Temporal cannot be reached", async () => {
+    const { code, stderr } = await slipway(stack.dataDir, ["deploy", source.dir], { env: { TEMPORAL_ADDRESS: "127.0.0.1:1" } });
+    expect(code, stderr).toBe(10);
+    expect(stderr).toContain("slipway up");
+  });
+
+  it("answers a key that was deployed with the same result, and refuses it for another source", async () => {
+    await using other = await tinyApp("keyed", "key");
+    const once = () => slipway(stack.dataDir, ["deploy", other.dir, "-o", "json", "--idempotency-key", "ci-1"]);
+    const first = await once();
+    expect(first.code, first.stderr).toBe(0);
+    const again = await once();
+    expect(again.code, again.stderr).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({ changed: false, release: { version: 1 } });
+    await other.write("index.html", "something else");
+    const refused = await once();
+    expect(refused.code, refused.stderr).toBe(2);
+    expect(refused.stderr).toContain("ci-1");
+  });
+
+  it("cancels a build within seconds and leaves the old release serving", async () => {
+    await using slow = await tinyApp("slow", "slow");
+    await slow.write("Dockerfile", "FROM busybox\nRUN sleep 120\n");
+    const deploying = startSlipway(stack.dataDir, ["deploy", slow.dir, "--idempotency-key", "slow-1"]);
+    await eventually(() => expect(deploying.stderr()).toContain("RUN sleep 120"));
+    const cancelled = await run("cancel", "slow-1", "-a", "slow");
+    expect(cancelled.code, cancelled.stderr).toBe(0);
+    const { code, stderr } = await deploying.finished;
+    expect(code, stderr).toBe(9);
+  });
+
+  it("goes on when its client is interrupted, and can be watched again", async () => {
+    await using app = await tinyApp("detached", "detached");
+    await app.write(
+      "Dockerfile",
+      `FROM busybox AS tools\nRUN sleep 3\nFROM scratch\nCOPY --from=tools /bin/busybox /bin/busybox\nCOPY index.html /www/index.html\nENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]\n`,
+    );
+    const deploying = startSlipway(stack.dataDir, ["deploy", app.dir, "--idempotency-key", "detached-1"]);
+    await eventually(() => expect(deploying.stderr()).toContain("RUN sleep 3"));
+    deploying.kill("SIGINT");
+    const interrupted = await deploying.finished;
+    expect(interrupted.code, interrupted.stderr).toBe(130);
+    expect(interrupted.stderr).toContain("slipway watch");
+    const watched = await run("watch", "detached-1", "-a", "detached");
+    expect(watched.code, watched.stderr).toBe(0);
+    expect(watched.stdout).toMatch(/^detached v1 sha256:/);
+  });
+
+  it("leaves nothing of failed and cancelled runs behind on the host", async () => {
+    await eventually(
+      async () => expect(await leftoversOf(stack.settings, "default")).toEqual({ machines: [], leases: [], ingests: [] }),
+      60_000,
+    );
+  });
+});
