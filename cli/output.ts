@@ -18,10 +18,19 @@ export const printLines = (write: Write, lines: readonly string[]): void => {
 
 export const printJson = (value: unknown): void => toStdout(`${JSON.stringify(value, undefined, 2)}\n`);
 
-/** A list as a table, or as one JSON document, or as one JSON object a line. */
-export function printList<T>(items: readonly T[], format: OutputFormat, text: (items: readonly T[]) => readonly string[]): void {
-  if (format === "json") printJson(items);
-  else if (format === "jsonl") for (const item of items) toStdout(`${JSON.stringify(item)}\n`);
+export type ListOutput<T> = {
+  /** what the list is called in the JSON document */
+  readonly name: string;
+  readonly items: readonly T[];
+  /** an item in JSON's names: what is printed is a contract, what is held inside is not */
+  readonly json: (item: T) => Record<string, unknown>;
+  readonly text: (items: readonly T[]) => readonly string[];
+};
+
+/** A list as a table, or as one JSON document `{schema_version, <name>: […]}`, or as one JSON object a line. */
+export function printList<T>(format: OutputFormat, { name, items, json, text }: ListOutput<T>): void {
+  if (format === "json") printJson({ schema_version: 1, [name]: items.map(json) });
+  else if (format === "jsonl") for (const item of items) toStdout(`${JSON.stringify({ schema_version: 1, ...json(item) })}\n`);
   else printLines(toStdout, text(items));
 }
 

@@ -4,6 +4,7 @@ import { listReplications } from "../control-plane/replication.ts";
 import { requireSettings } from "../instance.ts";
 import { printList } from "../output.ts";
 import { replicationText } from "../render/end-lines.ts";
+import { replicationJson } from "../render/result-json.ts";
 import { sizeOf, tableLines } from "../render/table.ts";
 import { appFilter } from "./app-filter.ts";
 import type { StatusOptions } from "./status.ts";
@@ -23,19 +24,28 @@ export async function imageList(options: StatusOptions): Promise<number> {
   const images = [];
   for await (const view of listReplications(controlPlane, filter.org)) {
     if (filter.app !== undefined && view.repository !== `${filter.org}/${filter.app}`) continue;
-    images.push({ ...view, live: live.get(`${view.repository}@${view.digest}`) });
+    images.push({ view, liveVersion: live.get(`${view.repository}@${view.digest}`) });
   }
-  printList(images, options.output, (all) =>
-    tableLines(
-      ["REPOSITORY", "DIGEST", "LIVE", "REPLICATION", "SENT"],
-      all.map((image) => [
-        image.repository,
-        image.digest,
-        image.live === undefined ? "" : `v${image.live}`,
-        replicationText(image),
-        sizeOf(image.sentBytes),
-      ]),
-    ),
-  );
+  printList(options.output, {
+    name: "images",
+    items: images,
+    json: ({ view, liveVersion }) => ({
+      repository: view.repository,
+      digest: view.digest,
+      ...(liveVersion === undefined ? {} : { live_version: liveVersion }),
+      replication: replicationJson(view),
+    }),
+    text: (all) =>
+      tableLines(
+        ["REPOSITORY", "DIGEST", "LIVE", "REPLICATION", "SENT"],
+        all.map(({ view, liveVersion }) => [
+          view.repository,
+          view.digest,
+          liveVersion === undefined ? "" : `v${liveVersion}`,
+          replicationText(view),
+          sizeOf(view.sentBytes),
+        ]),
+      ),
+  });
   return 0;
 }

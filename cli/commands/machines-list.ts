@@ -3,6 +3,7 @@ import { listApps } from "../control-plane/apps.ts";
 import { connectControlPlane } from "../control-plane/connect.ts";
 import { requireSettings } from "../instance.ts";
 import { printList } from "../output.ts";
+import { machineJson } from "../render/machine-json.ts";
 import { stateOf } from "../render/step-lines.ts";
 import { tableLines } from "../render/table.ts";
 import { appFilter } from "./app-filter.ts";
@@ -14,22 +15,26 @@ export async function machinesList(options: StatusOptions): Promise<number> {
   const filter = appFilter(settings, options);
   await using controlPlane = await connectControlPlane(settings);
   const apps = await listApps(controlPlane, filter.org, filter.app);
-  const machines = apps.flatMap(({ app, state }) =>
-    (state.current?.machines ?? []).map((machine) => ({ app, version: state.current?.release.version, ...machine })),
+  const machines = apps.flatMap(({ app, state: { current } }) =>
+    current === undefined ? [] : current.machines.map((machine) => ({ app, version: current.release.version, machine })),
   );
-  printList(machines, options.output, (all) =>
-    tableLines(
-      ["MACHINE", "APP", "VERSION", "HOST", "STATE", "ADDRESS", "DIGEST"],
-      all.map((machine) => [
-        machine.id,
-        machine.app,
-        `v${machine.version}`,
-        machine.host,
-        stateOf(machine),
-        machine.address ?? "",
-        shortDigest(machine.digest),
-      ]),
-    ),
-  );
+  printList(options.output, {
+    name: "machines",
+    items: machines,
+    json: ({ app, version, machine }) => ({ org: filter.org, app, version, ...machineJson(machine) }),
+    text: (all) =>
+      tableLines(
+        ["MACHINE", "APP", "VERSION", "HOST", "STATE", "ADDRESS", "DIGEST"],
+        all.map(({ app, version, machine }) => [
+          machine.id,
+          app,
+          `v${version}`,
+          machine.host,
+          stateOf(machine),
+          machine.address ?? "",
+          shortDigest(machine.digest),
+        ]),
+      ),
+  });
   return 0;
 }

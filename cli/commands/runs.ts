@@ -40,7 +40,7 @@ export async function runsList(options: RunsOptions & { readonly limit: string }
     rows.push(runRow(info, versions.get(info.workflowId)));
     if (rows.length >= limit) break;
   }
-  printList(rows, options.output, (all) => runLines(all, Date.now()));
+  printList(options.output, { name: "runs", items: rows, json: (row) => row, text: (all) => runLines(all, Date.now()) });
   return 0;
 }
 
@@ -118,8 +118,10 @@ export async function runsShow(run: string | undefined, options: RunsOptions): P
 export async function runsOpen(run: string | undefined, options: RunsOptions): Promise<number> {
   const settings = requireSettings(options);
   await using controlPlane = await connectControlPlane(settings);
-  const ui = controlPlane.uiOf(await findRun(controlPlane, appFilter(settings, options), run));
-  toStdout(`${ui}\n`);
+  const workflowId = await findRun(controlPlane, appFilter(settings, options), run);
+  const ui = controlPlane.uiOf(workflowId);
+  if (options.output === "text") toStdout(`${ui}\n`);
+  else printJson({ schema_version: 1, workflow_id: workflowId, links: { ui } });
   const hasDesktop = (process.env.DISPLAY ?? process.env.WAYLAND_DISPLAY ?? "") !== "";
   if (process.stdout.isTTY && hasDesktop)
     spawn("xdg-open", [ui], { stdio: "ignore", detached: true })

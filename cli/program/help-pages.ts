@@ -28,9 +28,37 @@ export function cliReference(pages: readonly HelpPage[]): string {
     "# Commands\n",
     "What each command's `--help` says; results are on stdout, everything else is on stderr.\n",
     ...sections,
+    jsonShapes,
     exitCodes,
   ].join("\n");
 }
+
+const jsonShapes = `## JSON
+
+\`-o json\` prints one document. Names are in snake case and times in ISO 8601; what is not known is left out. Within \`schema_version\` 1
+names may be added, and none is taken away or given another meaning. With \`-o jsonl\` a list is one item a line, and a followed run one event
+a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
+
+| command                        | document                                                                                                                                                                             |
+| ------------------------------ | ------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------ |
+| \`deploy\`, \`watch\`, \`runs show\` | \`{schema_version, workflow_id, run_id, app, status, changed, release: {version, previous}, image: {ref, digest, size_bytes}, url, machines, steps, replication, error, links: {ui}}\` |
+| \`status\`                       | \`{schema_version, apps: [{org, app, url, release: {version, image_digest, created_at, commit}, machines, turn: {holder, waiting}, history, replication}]}\`                           |
+| \`machines list\`                | \`{schema_version, machines: [{org, app, version, …machine}]}\`                                                                                                                        |
+| \`image list\`                   | \`{schema_version, images: [{repository, digest, live_version, replication}]}\`                                                                                                        |
+| \`runs list\`                    | \`{schema_version, runs: [{workflow_id, app, key, status, version, commit: {sha, dirty}, started_at}]}\`                                                                               |
+| \`runs open\`                    | \`{schema_version, workflow_id, links: {ui}}\`                                                                                                                                         |
+| \`doctor\`                       | \`{schema_version, checks: [{name, ok, detail, fix}]}\`                                                                                                                                |
+| \`demo\`                         | \`{url, ui, run, steps: [{name, ms}]}\`: the steps are those that this call took                                                                                                       |
+
+| part            | shape                                                                                     |
+| --------------- | ----------------------------------------------------------------------------------------- |
+| machine         | \`{id, host, group, state, healthy, address, image_digest}\`                                |
+| step            | \`{name, status, started_at, duration_ms}\`                                                 |
+| replication     | \`{status, attempts, sent_bytes, last_error}\`; status: pending, running, retrying, durable |
+| holder, waiting | \`{workflow_id, requested_at}\`; the holder also has its \`version\`                          |
+| history         | \`{version, workflow_id, status, at}\`; status: live, failed, cancelled, lost               |
+| error           | \`{code, message, stage, retryable, serving, log_tail}\`                                    |
+`;
 
 const exitCodes = `## Exit codes
 

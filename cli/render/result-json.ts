@@ -1,5 +1,6 @@
 import type { ReplicationView, RunView } from "../../workflows/types.ts";
 import type { RunOutcome } from "../control-plane/run-outcome.ts";
+import { machineJson } from "./machine-json.ts";
 import { stripControl } from "./strip-control.ts";
 
 export type ResultContext = {
@@ -34,14 +35,7 @@ export function viewJson(view: RunView): Record<string, unknown> {
       : { release: { version: view.version, ...(view.previousVersion === undefined ? {} : { previous: view.previousVersion }) } }),
     ...(view.image === undefined ? {} : { image: { ref: view.image.name, digest: view.image.digest, size_bytes: view.image.sizeBytes } }),
     ...(view.url === undefined ? {} : { url: view.url }),
-    machines: view.machines.map((machine) => ({
-      id: machine.id,
-      host: machine.host,
-      group: machine.group,
-      state: machine.state,
-      healthy: machine.healthy,
-      image_digest: machine.digest,
-    })),
+    machines: view.machines.map(machineJson),
     steps: view.steps.map((step) => ({
       name: step.name,
       status: step.status,

@@ -133,7 +133,7 @@ describe("the command", () => {
     await expect
       .poll(async () => {
         const { stdout } = await slipway(dataDir, ["runs", "list", "--org", org, "-o", "json", "-n", "50"], { cwd: dataDir });
-        return (JSON.parse(stdout) as { key: string }[]).map(({ key }) => key);
+        return (JSON.parse(stdout) as { runs: { key: string }[] }).runs.map(({ key }) => key);
       })
       .toContain("listed");
   });
