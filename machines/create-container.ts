@@ -15,7 +15,7 @@ const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const planType = "slipway/MachinePlan";
 const planExtension = "slipway.plan";
 
-/** Set on a machine that was stopped on purpose: a restart of the host does not bring it back. */
+/** Set on a machine that was stopped on purpose: it is not brought back. */
 export const stoppedLabel = "slipway.stopped";
 
 /** The container record: what holds the machine's snapshot and image content against garbage collection while it exists. */
@@ -42,6 +42,11 @@ export async function createContainer(
     },
     { signal },
   );
+}
+
+/** For a machine that is started again: settings of the host may have changed since its container was created. */
+export async function updateSpec(ctr: ContainerdNamespace, id: string, spec: RuntimeSpec, signal: AbortSignal): Promise<void> {
+  await ctr.containers.update({ container: { id, spec: jsonAny(specType, spec) }, updateMask: { paths: ["spec"] } }, { signal });
 }
 
 /** Labels of ours only, and the reference that keeps the image's content while the machine exists. */

@@ -5,6 +5,7 @@ export const machineErrorCodes = [
   "IMAGE_INVALID",
   "PLAN_INVALID",
   "USER_INVALID",
+  "PROCESS_INVALID",
   "NETWORK_FAILED",
   "START_FAILED",
   "STILL_RUNNING",
@@ -19,6 +20,7 @@ const finalCodes: ReadonlySet<MachineErrorCode> = new Set([
   "IMAGE_INVALID",
   "PLAN_INVALID",
   "USER_INVALID",
+  "PROCESS_INVALID",
   "MACHINE_EXITED",
   "CHECK_TIMED_OUT",
 ]);

@@ -26,8 +26,8 @@ export function machineState(
     digest: labels[machineLabels.digest] as Digest,
     state,
     ...(task === undefined || state === "stopped" ? {} : { pid: task.pid }),
-    ...(addresses === undefined || state === "stopped" ? {} : { address: addresses.ipv4 }),
-    ...(task !== undefined && state === "stopped" ? { exit: { code: task.exitStatus, atMs: milliseconds(task.exitedAt) } } : {}),
+    ...(addresses === undefined ? {} : { address: addresses.ipv4 }),
+    ...(task?.status === Status.STOPPED ? { exit: { code: task.exitStatus, atMs: milliseconds(task.exitedAt) } } : {}),
   };
 }
 

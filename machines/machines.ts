@@ -14,7 +14,7 @@ import { createOrgNetworks } from "./network/org-networks.ts";
 import type { SeccompProfile } from "./oci-spec.ts";
 import { readNetworkRegistry } from "./network/network-registry.ts";
 import { checkPlan } from "./check-plan.ts";
-import { clearMachine, startMachine } from "./start-machine.ts";
+import { clearMachine, restartMachine, startMachine } from "./start-machine.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan, Machines, MachineState, StopOptions } from "./types.ts";
 
@@ -54,6 +54,18 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     throw new MachineError("START_FAILED", `Cannot start machine "${plan.id}": it was removed at the same time`);
   }
 
+  async function revive(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined> {
+    const found = await orUndefined(namespaceOf(org).containers.get({ id }, { signal }));
+    const plan = found?.container === undefined ? undefined : planOf(found.container);
+    if (plan === undefined || found?.container?.labels[stoppedLabel] !== undefined) return undefined;
+    const state = await inspect(org, id, signal);
+    if (state?.state === "running" || state?.state === "paused") return state;
+    const { network, idMapping } = await networks.ensure(org, signal);
+    seccomp ??= readSeccomp(settings);
+    await restartMachine({ containerd, settings, namespace: orgNamespace(org), network, idMapping, seccomp }, plan, signal);
+    return await inspect(org, id, signal);
+  }
+
   async function stop(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void> {
     const ctr = namespaceOf(org);
     const container = { id, labels: { [stoppedLabel]: "true" } };
@@ -87,6 +99,7 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
   return {
     ensureNetwork: async (org, signal) => (await networks.ensure(org, signal)).network,
     start: (plan, signal) => inTurn(`${plan.org}/${plan.id}`, () => start(plan, signal)),
+    revive: (org, id, signal) => inTurn(`${org}/${id}`, () => revive(org, id, signal)),
     inspect,
     async list({ org, labels = {} }, signal) {
       const orgs = org === undefined ? Object.keys((await readNetworkRegistry(settings)).orgs) : [org];

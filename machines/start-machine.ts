@@ -1,11 +1,13 @@
 import { Status as GrpcStatus } from "nice-grpc";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type Containerd, type ContainerdNamespace, hasStatus, orUndefined } from "../containerd/client.ts";
+import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { emptyCgroup, machineCgroup } from "./cgroup.ts";
-import { createContainer } from "./create-container.ts";
+import { createContainer, updateSpec } from "./create-container.ts";
 import { createTask } from "./create-task.ts";
 import { MachineError } from "./errors.ts";
 import type { IdMapping } from "./id-mapping.ts";
@@ -13,11 +15,12 @@ import { readImageConfig } from "./image-config.ts";
 import { resolveImageUser } from "./image-user.ts";
 import { readKernel } from "./kernel.ts";
 import { readLayerFile } from "./layer-file.ts";
-import { writeAddresses } from "./machine-state.ts";
-import { attachNetwork } from "./network/attach-network.ts";
+import { readAddresses, writeAddresses } from "./machine-state.ts";
+import { attachNetwork, detachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
-import type { SeccompProfile, SpecUser } from "./oci-spec.ts";
+import type { RuntimeSpec, SeccompProfile, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot } from "./prepare-snapshot.ts";
+import { processFailure } from "./process-failure.ts";
 import { runtimeSpec } from "./spec.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan, OrgNetwork } from "./types.ts";
@@ -33,37 +36,74 @@ export type StartDeps = {
 
 /** From nothing to a started process. What it made is taken away again when a step fails. */
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
-  const { containerd, settings, idMapping, network } = deps;
-  await using lease = await openLease(containerd, deps.namespace, plan.id, signal);
-  const ctr = lease.ctr;
+  await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
   try {
-    const image = await readImageConfig(ctr, plan.image.digest, signal);
-    const mounts = await prepareSnapshot(ctr, settings.containerd.snapshotter, { plan, chainId: image.chainId, idMapping }, signal);
-    const user = await resolveImageUser(image.user, {
-      passwd: () => readLayerFile(mounts, "/etc/passwd"),
-      group: () => readLayerFile(mounts, "/etc/group"),
-    });
-    if (plan.isolation === "sandboxed") checkMapped(user, idMapping);
-    const nameFiles = await writeNameFiles(settings, network, plan);
-    await mkdir(path.dirname(instancePaths.machineLog(settings, plan.org, plan.id)), { recursive: true, mode: 0o700 });
-    const spec = runtimeSpec({
-      plan,
-      image,
-      user,
-      idMapping,
-      cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
-      nameFiles,
-      seccomp: plan.isolation === "sandboxed" ? deps.seccomp : undefined,
-      kernel: readKernel(),
-    });
-    await createContainer(ctr, settings, { plan, spec, idMapping }, signal);
-    const pid = await createTask(ctr, settings, { plan, mounts, idMapping }, signal);
-    await writeAddresses(settings, plan.org, plan.id, await attachNetwork(settings, network, { id: plan.id, pid }, signal));
-    await ctr.tasks.start({ containerId: plan.id }, { signal });
+    const { mounts, spec } = await prepare(deps, lease.ctr, plan, signal);
+    await createContainer(lease.ctr, deps.settings, { plan, spec, idMapping: deps.idMapping }, signal);
+    await run(deps, lease.ctr, plan, mounts, signal);
   } catch (error) {
-    await clearMachine(ctr, settings, plan, AbortSignal.timeout(15_000));
+    await clearMachine(lease.ctr, deps.settings, plan, AbortSignal.timeout(15_000));
+    await detachNetwork(deps.settings, deps.network, plan.id, AbortSignal.timeout(15_000));
     throw asStartError(plan, error);
   }
+}
+
+/** As {@link startMachine}, from a container whose process is gone. The container stays when a step fails: it can be tried again. */
+export async function restartMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
+  await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
+  await clearRun(lease.ctr, deps.settings, plan, signal);
+  try {
+    const { mounts, spec } = await prepare(deps, lease.ctr, plan, signal);
+    await updateSpec(lease.ctr, plan.id, spec, signal);
+    await run(deps, lease.ctr, plan, mounts, signal);
+  } catch (error) {
+    await clearRun(lease.ctr, deps.settings, plan, AbortSignal.timeout(15_000));
+    throw asStartError(plan, error);
+  }
+}
+
+type Prepared = { readonly mounts: readonly Mount[]; readonly spec: RuntimeSpec };
+
+async function prepare(deps: StartDeps, ctr: ContainerdNamespace, plan: MachinePlan, signal: AbortSignal): Promise<Prepared> {
+  const { settings, idMapping, network } = deps;
+  const [image, nameFiles] = await Promise.all([
+    readImageConfig(ctr, plan.image.digest, signal),
+    writeNameFiles(settings, network, plan),
+    mkdir(path.dirname(instancePaths.machineLog(settings, plan.org, plan.id)), { recursive: true, mode: 0o700 }),
+  ]);
+  const mounts = await prepareSnapshot(ctr, settings.containerd.snapshotter, { plan, chainId: image.chainId, idMapping }, signal);
+  const user = await resolveImageUser(image.user, {
+    passwd: () => readLayerFile(mounts, "/etc/passwd"),
+    group: () => readLayerFile(mounts, "/etc/group"),
+  });
+  if (plan.isolation === "sandboxed") checkMapped(user, idMapping);
+  const spec = runtimeSpec({
+    plan,
+    image,
+    user,
+    idMapping,
+    cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
+    nameFiles,
+    seccomp: plan.isolation === "sandboxed" ? deps.seccomp : undefined,
+    kernel: readKernel(),
+  });
+  return { mounts, spec };
+}
+
+async function run(
+  deps: StartDeps,
+  ctr: ContainerdNamespace,
+  plan: MachinePlan,
+  mounts: readonly Mount[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, network, idMapping } = deps;
+  const { org, id } = plan;
+  const pid = await createTask(ctr, settings, { plan, mounts, idMapping }, signal);
+  const earlier = await readAddresses(settings, org, id);
+  const addresses = await attachNetwork(settings, network, { id, pid, earlier }, signal);
+  if (!isDeepStrictEqual(addresses, earlier)) await writeAddresses(settings, org, id, addresses);
+  await ctr.tasks.start({ containerId: id }, { signal });
 }
 
 /** Takes away process, container and snapshot, in whatever half-made state they are. */
@@ -73,10 +113,24 @@ export async function clearMachine(
   { org, id }: Pick<MachinePlan, "org" | "id">,
   signal: AbortSignal,
 ): Promise<void> {
-  await stopTask(ctr, id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
-  await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
+  await endProcess(ctr, settings, { org, id }, signal);
   await orUndefined(ctr.containers.delete({ id }, { signal }));
   await removeSnapshot(ctr, settings.containerd.snapshotter, id, signal);
+}
+
+async function clearRun(ctr: ContainerdNamespace, settings: Settings, plan: MachinePlan, signal: AbortSignal): Promise<void> {
+  await endProcess(ctr, settings, plan, signal);
+  await removeSnapshot(ctr, settings.containerd.snapshotter, plan.id, signal);
+}
+
+async function endProcess(
+  ctr: ContainerdNamespace,
+  settings: Settings,
+  { org, id }: Pick<MachinePlan, "org" | "id">,
+  signal: AbortSignal,
+): Promise<void> {
+  await stopTask(ctr, id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
+  await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
 }
 
 /** Between its preparation and the container record nothing but this lease holds the snapshot. */
@@ -103,5 +157,7 @@ function asStartError(plan: MachinePlan, error: unknown): unknown {
   if (error instanceof MachineError || hasStatus(error, GrpcStatus.CANCELLED)) return error;
   if (error instanceof Error && error.name === "AbortError") return error;
   const message = error instanceof Error ? error.message : String(error);
+  const ofImage = processFailure(plan, message);
+  if (ofImage !== undefined) return ofImage;
   return new MachineError("START_FAILED", `Cannot start machine "${plan.id}" of org "${plan.org}": ${message}`, { cause: error });
 }

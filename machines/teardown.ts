@@ -6,7 +6,6 @@ import { openContainerd } from "../containerd/client.ts";
 import { cgroupDirs, emptyCgroup, instanceCgroup, removeCgroup } from "./cgroup.ts";
 import { planOf } from "./create-container.ts";
 import { bridgePrefix } from "./network/address-plan.ts";
-import { forgetAddresses } from "./network/attach-network.ts";
 import { restoreForwarding } from "./network/forwarding.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { tableName } from "./network/ruleset.ts";
@@ -15,7 +14,7 @@ import { stopTask } from "./stop-task.ts";
 
 /**
  * Ends every machine of this instance and takes away what it made on the host: processes, cgroups, bridges, filter rules, routing.
- * Containers and their snapshots stay, for `restoreMachines`. Goes as far as it can when containerd is dead, then says what failed.
+ * Containers and what addresses they had stay, for `keepServing`. Goes as far as it can when containerd is dead, then says what failed.
  * @throws AggregateError of the steps that failed
  */
 export async function teardownHost(settings: Settings, signal: AbortSignal): Promise<void> {
@@ -34,10 +33,7 @@ export async function teardownHost(settings: Settings, signal: AbortSignal): Pro
   await step(() => emptyCgroup(instanceCgroup(settings.instance), 20_000, signal));
   await step(() => removeCgroup(instanceCgroup(settings.instance)));
   await step(removeEmptyParents);
-  for (const network of networks) {
-    await step(() => removeBridge(network.bridge, signal));
-    await step(() => forgetAddresses(settings, network));
-  }
+  for (const network of networks) await step(() => removeBridge(network.bridge, signal));
   await step(() => removeTable(settings.instance, signal));
   if (!(await otherInstancesRoute())) await step(() => restoreForwarding(settings));
   if (failures.length > 0) {

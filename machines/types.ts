@@ -42,7 +42,9 @@ export type MachineState = {
   readonly digest: Digest;
   readonly state: "created" | "running" | "paused" | "stopped";
   readonly pid?: number;
+  /** of a stopped machine the one it had, and gets again when it can */
   readonly address?: string;
+  /** absent when its process is gone and nobody saw it end */
   readonly exit?: { readonly code: number; readonly atMs: number };
 };
 
@@ -52,6 +54,8 @@ export interface Machines {
   ensureNetwork(org: string, signal: AbortSignal): Promise<OrgNetwork>;
   /** Snapshot, container, task, network, start. A half-made machine of that id is finished or made anew. */
   start(plan: MachinePlan, signal: AbortSignal): Promise<MachineState>;
+  /** Starts a machine whose process is gone once more, as it was planned. Undefined when it was removed, or stopped on purpose. */
+  revive(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined>;
   inspect(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined>;
   list(filter: { org?: string; labels?: Readonly<Record<string, string>> }, signal: AbortSignal): Promise<MachineState[]>;
   /** Stops the process and keeps the container, its snapshot and its address plan: `start` brings it back. */

@@ -1,4 +1,5 @@
 import { Worker } from "@temporalio/worker";
+import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import { createBuildActivities } from "../activities/build.ts";
 import { createEnsureOrg } from "../activities/ensure-org.ts";
@@ -10,6 +11,7 @@ import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { openContainerd } from "../containerd/client.ts";
+import { createKeepServing, startKeepServing } from "../machines/keep-serving.ts";
 import { startLogRotation } from "../machines/logs/rotate.ts";
 import { createLogServer } from "../machines/logs/server.ts";
 import { machineLogTail } from "../machines/logs/tail.ts";
@@ -37,6 +39,7 @@ const logServer = createLogServer(settings);
 await logServer.listen(settings.logs.listen);
 using _rotation = startLogRotation(settings, (error) => log.error({ error: String(error) }, "cannot rotate the machines' logs"));
 await builders.adopt(AbortSignal.timeout(30_000));
+const keepServing = startKeepServing(createKeepServing({ machines, router, settings, ensureOrg, log }), 2000);
 
 const temporal = await connectTemporal(settings.temporal, log);
 const worker = await Worker.create({
@@ -66,8 +69,11 @@ const worker = await Worker.create({
   defaultHeartbeatThrottleInterval: "1s",
   shutdownGraceTime: "3s",
 });
+// after a reboot, ready should mean that the apps answer; but deploys do not wait for one that does not start
+await Promise.race([keepServing.firstLook, delay(5000)]);
 announceReady(settings.runDir, "host");
 await runUntilTerminated([worker], log);
+await keepServing[Symbol.asyncDispose]();
 await logServer.close();
 await builders[Symbol.asyncDispose]();
 await temporal.close();

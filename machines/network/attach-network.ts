@@ -1,9 +1,7 @@
-import { rm } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
-import { runProgram } from "../run-program.ts";
+import { ProgramError, runProgram } from "../run-program.ts";
 import type { OrgNetwork } from "../types.ts";
 import { cniConfig } from "./cni-config.ts";
 
@@ -11,15 +9,39 @@ const resultSchema = z.object({ ips: z.array(z.object({ address: z.string() })) 
 
 export type MachineAddresses = { readonly ipv4: string; readonly ipv6: string };
 
-/** CNI ADD into the network namespace of `pid`. Whatever the machine of that id held before is given back first. */
+/**
+ * CNI ADD into the network namespace of `pid`. A machine that had addresses before gets them again where it can: routes and their
+ * readers keep what they know.
+ */
 export async function attachNetwork(
   settings: Settings,
   network: OrgNetwork,
-  machine: { readonly id: string; readonly pid: number },
+  machine: { readonly id: string; readonly pid: number; readonly earlier: MachineAddresses | undefined },
   signal: AbortSignal,
 ): Promise<MachineAddresses> {
-  await detachNetwork(settings, network, machine.id, signal);
-  const output = await cni(settings, network, "ADD", machine.id, `/proc/${machine.pid}/ns/net`, signal);
+  const { id, earlier } = machine;
+  const netns = `/proc/${machine.pid}/ns/net`;
+  try {
+    if (earlier === undefined) return await addNetwork(settings, network, id, netns, [], signal);
+    await detachNetwork(settings, network, id, signal);
+    return await addNetwork(settings, network, id, netns, [earlier.ipv4, earlier.ipv6], signal);
+  } catch (error) {
+    // somebody else has these addresses, or an attachment of this id is left of which there is no record
+    if (!(error instanceof ProgramError)) throw error;
+    await detachNetwork(settings, network, id, signal);
+    return await addNetwork(settings, network, id, netns, [], signal);
+  }
+}
+
+async function addNetwork(
+  settings: Settings,
+  network: OrgNetwork,
+  id: string,
+  netns: string,
+  wanted: readonly string[],
+  signal: AbortSignal,
+): Promise<MachineAddresses> {
+  const output = await cni(settings, cniConfig(settings, network, wanted), "ADD", id, netns, signal);
   const addresses = resultSchema.parse(JSON.parse(output)).ips.map(({ address }) => address.split("/")[0]!);
   const ipv4 = addresses.find((address) => !address.includes(":"));
   const ipv6 = addresses.find((address) => address.includes(":"));
@@ -29,17 +51,12 @@ export async function attachNetwork(
 
 /** Gives the addresses back. The link itself went with the network namespace, when the last process of the machine ended. */
 export async function detachNetwork(settings: Settings, network: OrgNetwork, id: string, signal: AbortSignal): Promise<void> {
-  await cni(settings, network, "DEL", id, "", signal);
-}
-
-/** Forgets every address of an org's network; only when none of its machines runs. */
-export async function forgetAddresses(settings: Settings, network: OrgNetwork): Promise<void> {
-  await rm(path.join(instancePaths.cniState(settings), network.bridge), { recursive: true, force: true });
+  await cni(settings, cniConfig(settings, network, []), "DEL", id, "", signal);
 }
 
 async function cni(
   settings: Settings,
-  network: OrgNetwork,
+  config: unknown,
   command: "ADD" | "DEL",
   id: string,
   netns: string,
@@ -47,7 +64,7 @@ async function cni(
 ): Promise<string> {
   const { binDir } = settings.tools;
   return await runProgram(path.join(binDir, "bridge"), [], {
-    input: JSON.stringify(cniConfig(settings, network)),
+    input: JSON.stringify(config),
     env: { CNI_COMMAND: command, CNI_CONTAINERID: id, CNI_NETNS: netns, CNI_IFNAME: "eth0", CNI_PATH: binDir },
     signal,
   });

@@ -2,8 +2,11 @@ import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { OrgNetwork } from "../types.ts";
 
-/** One plugin's network configuration (CNI spec 1.0, "Plugin configuration objects"): bridge, with host-local for addresses. */
-export function cniConfig(settings: Settings, network: OrgNetwork) {
+/**
+ * One plugin's network configuration (CNI spec 1.0, "Plugin configuration objects"): bridge, with host-local for addresses.
+ * @param wanted addresses to ask host-local for, each of another range; empty for whichever are free
+ */
+export function cniConfig(settings: Settings, network: OrgNetwork, wanted: readonly string[]) {
   return {
     cniVersion: "1.0.0",
     name: network.bridge,
@@ -22,5 +25,6 @@ export function cniConfig(settings: Settings, network: OrgNetwork) {
       ],
       routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
     },
+    ...(wanted.length === 0 ? {} : { args: { cni: { ips: wanted } } }),
   } as const;
 }

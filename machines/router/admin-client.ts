@@ -6,6 +6,8 @@ import type { Target } from "./routes.ts";
 export type RouterClient = {
   /** Answers when the router has persisted the switch and made it. */
   putRoute(org: string, app: string, route: { port?: number; targets: readonly Target[] }, signal: AbortSignal): Promise<{ url: string }>;
+  /** A machine answers at another address now. */
+  moveTarget(org: string, app: string, addresses: { readonly from: string; readonly to: string }, signal: AbortSignal): Promise<void>;
   deleteRoute(org: string, app: string, signal: AbortSignal): Promise<void>;
   listRoutes(signal: AbortSignal): Promise<readonly RouteView[]>;
   /** Waits until no request is on its way to the machine at `address`; false when some still are after `timeoutMs`. */
@@ -25,6 +27,7 @@ export function createRouterClient(adminSocket: string): RouterClient {
   const routePath = (org: string, app: string) => `/routes/${encodeURIComponent(org)}/${encodeURIComponent(app)}`;
   return {
     putRoute: (org, app, route, signal) => call<RouteView>("PUT", routePath(org, app), route, signal),
+    moveTarget: (org, app, addresses, signal) => call<void>("POST", `${routePath(org, app)}/move`, addresses, signal),
     deleteRoute: (org, app, signal) => call<void>("DELETE", routePath(org, app), undefined, signal),
     listRoutes: async (signal) => (await call<{ routes: readonly RouteView[] }>("GET", "/routes", undefined, signal)).routes,
     async awaitDrained(_org, _app, address, { timeoutMs, signal }) {

@@ -3,14 +3,16 @@ import path from "node:path";
 import { fastify, type FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { Router } from "./router.ts";
-import { routeSchema } from "./routes.ts";
+import { routeSchema, targetSchema } from "./routes.ts";
 
 const putBody = routeSchema.pick({ port: true, targets: true }).partial({ port: true });
+const moveBody = z.strictObject({ from: targetSchema.shape.address, to: targetSchema.shape.address });
 const params = routeSchema.pick({ org: true, app: true });
 
 /**
  * The router's admin interface, on a unix socket that only this host's root can open:
- * `PUT /routes/:org/:app` {port?, targets}, `GET /routes`, `DELETE /routes/:org/:app`, `GET /in-flight/:address`, `GET /healthz`.
+ * `PUT /routes/:org/:app` {port?, targets}, `POST /routes/:org/:app/move` {from, to},
+ * `GET /routes`, `DELETE /routes/:org/:app`, `GET /in-flight/:address`, `GET /healthz`.
  */
 export async function listenAdmin(router: Router, socket: string): Promise<FastifyInstance> {
   const app = fastify({ forceCloseConnections: true });
@@ -25,6 +27,16 @@ export async function listenAdmin(router: Router, socket: string): Promise<Fasti
     }
     const { port, targets } = body.data;
     return await router.put({ ...names.data, targets, ...(port === undefined ? {} : { port }) });
+  });
+  app.post("/routes/:org/:app/move", async (request, reply) => {
+    const names = params.safeParse(request.params);
+    const body = moveBody.safeParse(request.body);
+    if (!names.success || !body.success) {
+      const error = names.error ?? body.error;
+      return await reply.code(400).send({ error: error === undefined ? "" : z.prettifyError(error) });
+    }
+    await router.move(names.data.org, names.data.app, body.data);
+    return await reply.code(204).send();
   });
   app.delete("/routes/:org/:app", async (request, reply) => {
     const names = params.safeParse(request.params);

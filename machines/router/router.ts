@@ -11,6 +11,8 @@ export type RouteView = Route & { readonly url: string; readonly listening: bool
 export type Router = {
   /** Answers when the switch is on disk and done. An app keeps the port it has unless another is asked for. */
   put(wanted: { org: string; app: string; port?: number; targets: readonly Target[] }): Promise<RouteView>;
+  /** A machine answers at another address now; nothing happens when no target of the app has its old one (any more). */
+  move(org: string, app: string, addresses: { readonly from: string; readonly to: string }): Promise<void>;
   delete(org: string, app: string): Promise<void>;
   list(): readonly RouteView[];
   /** requests on their way to any port of that address */
@@ -93,6 +95,12 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
   const reopen = setInterval(() => void inTurn(openMissing), reopenMs);
   return {
     put: (wanted) => inTurn(() => put(wanted)),
+    move: (org, app, { from, to }) =>
+      inTurn(async () => {
+        const route = routes.get(routeKey({ org, app }));
+        if (route === undefined || !route.targets.some(({ address }) => address === from)) return;
+        await put({ org, app, targets: route.targets.map((target) => (target.address === from ? { ...target, address: to } : target)) });
+      }),
     delete: (org, app) =>
       inTurn(async () => {
         const key = routeKey({ org, app });

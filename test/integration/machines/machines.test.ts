@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import net from "node:net";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
 import { cgroupDirs, cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
@@ -9,7 +10,6 @@ import { rotateLog } from "../../../machines/logs/rotate.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
 import { createMachines } from "../../../machines/machines.ts";
 import { createOrgNetworks } from "../../../machines/network/org-networks.ts";
-import { restoreMachines } from "../../../machines/restore.ts";
 import { runProgram } from "../../../machines/run-program.ts";
 import { teardownHost } from "../../../machines/teardown.ts";
 import type { MachineState } from "../../../machines/types.ts";
@@ -236,7 +236,11 @@ describe("machines on containerd", () => {
   });
 
   test("a start that fails leaves neither container, snapshot, process nor lease", async () => {
-    await expect(start("broken", ["/no/such/program"])).rejects.toMatchObject({ code: "START_FAILED" });
+    await expect(start("broken", ["/no/such/program"])).rejects.toMatchObject({
+      code: "PROCESS_INVALID",
+      retryable: false,
+      message: expect.stringContaining('"/no/such/program"') as string,
+    });
     expect(await lab.machines.inspect(org, "broken", signal)).toBeUndefined();
     const ctr = lab.containerd.namespace(orgNamespace(org));
     await expect(ctr.snapshots.stat({ snapshotter: "overlayfs", key: "machine/broken" }, { signal })).rejects.toThrow(
@@ -244,6 +248,37 @@ describe("machines on containerd", () => {
     );
     expect((await ctr.leases.list({}, { signal })).leases).toEqual([]);
     expect(await cgroupPids(machineCgroup(lab.settings.instance, org, "broken"))).toEqual([]);
+  });
+
+  test("a file where the image says its working directory is, is final too", async () => {
+    const digest = await lab.importImage(org, "registry/test/cwd:1", { config: { Cmd: serve, WorkingDir: "/bin/busybox/x" } });
+    const plan = lab.plan({ id: "nowhere", image: { name: "registry/test/cwd:1", digest } });
+    await expect(lab.machines.start(plan, signal)).rejects.toMatchObject({ code: "PROCESS_INVALID" });
+  });
+
+  test("a machine that does not come up again keeps its container, and gets its address once it does", async () => {
+    const first = await start("limps");
+    const ctr = lab.containerd.namespace(orgNamespace(org));
+    process.kill(first.pid!, "SIGKILL");
+    await until(async () => (await lab.machines.inspect(org, "limps", signal))?.state === "stopped");
+    const seccomp = { seccompProfile: { defaultAction: "SCMP_ACT_NONSENSE" } };
+    const broken = createMachines({ containerd: lab.containerd, settings: lab.settings, ...seccomp });
+    await expect(broken.revive(org, "limps", signal)).rejects.toMatchObject({ code: "START_FAILED", retryable: true });
+    expect(await lab.machines.inspect(org, "limps", signal)).toMatchObject({ state: "stopped", address: first.address });
+    expect(await lab.machines.revive(org, "limps", signal)).toMatchObject({ state: "running", address: first.address });
+    expect((await ctr.leases.list({}, { signal })).leases).toEqual([]);
+    await remove("limps");
+  });
+
+  test("an address is given to no other machine while the one that had it is stopped, and is free once that is removed", async () => {
+    const stopped = await start("holder");
+    await lab.machines.stop(org, "holder", kill, signal);
+    const others = [await start("other-0"), await start("other-1")];
+    expect(others.map(({ address }) => address)).not.toContain(stopped.address);
+    for (const id of ["holder", "other-0", "other-1"]) await remove(id);
+    const { bridge } = await lab.machines.ensureNetwork(org, signal);
+    const held = await readdir(path.join(instancePaths.cniState(lab.settings), bridge));
+    expect(held.filter((file) => /^10\.|^fd/.test(file))).toEqual([]);
   });
 
   test("a privileged machine can mount, for the builder", async () => {
@@ -259,7 +294,7 @@ describe("machines on containerd", () => {
     await remove("builder");
   });
 
-  test("a torn-down host holds nothing of ours, and what ran and was not stopped on purpose comes back", async () => {
+  test("a torn-down host holds nothing of ours, and what was not stopped on purpose can be brought back where it was", async () => {
     const ran = await start("comes-back");
     await start("stays-away");
     await lab.machines.stop(org, "stays-away", kill, signal);
@@ -274,10 +309,13 @@ describe("machines on containerd", () => {
     await teardownHost(lab.settings, signal);
 
     const machines = createMachines({ containerd: lab.containerd, settings: lab.settings });
-    const { started, failed } = await restoreMachines(machines, lab.containerd, lab.settings, signal);
-    expect(failed).toEqual([]);
-    expect(started.map(({ id }) => id)).toEqual(["comes-back"]);
-    expect(await page(`http://${started[0]!.address}/hosts`)).toContain("comes-back");
+    await expect(machines.inspect(org, "comes-back", signal)).resolves.toMatchObject({ state: "stopped", address: ran.address });
+    const revived = await machines.revive(org, "comes-back", signal);
+    expect(revived).toMatchObject({ state: "running", address: ran.address });
+    expect(await page(`http://${ran.address}/hosts`)).toContain("comes-back");
+    expect((await machines.revive(org, "comes-back", signal))?.pid).toBe(revived?.pid);
+    expect(await machines.revive(org, "stays-away", signal)).toBeUndefined();
+    expect(await machines.revive(org, "never-was", signal)).toBeUndefined();
     for (const id of ["comes-back", "stays-away"]) await machines.remove(org, id, kill, signal);
   });
 

@@ -43,6 +43,18 @@ describe("the router", () => {
     return target(gone);
   };
 
+  test("moves an app's target with its machine, and nothing when the route has gone on", async () => {
+    const [one, two] = [await named("one"), await named("two")];
+    await router.put({ org: "acme", app: "web", targets: [{ address: "127.0.0.2", port: one.port }, target(two)] });
+    await using _admin = await listenAdmin(router, path.join(dir, "admin.sock"));
+    const client = createRouterClient(path.join(dir, "admin.sock"));
+    await client.moveTarget("acme", "web", { from: "127.0.0.2", to: "127.0.0.1" }, signal);
+    expect(router.list()[0]?.targets).toEqual([target(one), target(two)]);
+    await client.moveTarget("acme", "web", { from: "127.0.0.2", to: "127.0.0.3" }, signal);
+    await client.moveTarget("acme", "other", { from: "127.0.0.1", to: "127.0.0.3" }, signal);
+    expect(router.list().map(({ targets }) => targets)).toEqual([[target(one), target(two)]]);
+  });
+
   test("fails no request while the app's machines are switched under load, and stops the old one once drained", async () => {
     let current = await named("v0");
     const { url } = await router.put({ org: "acme", app: "web", targets: [target(current)] });
