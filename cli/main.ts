@@ -59,3 +59,5 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 await main(process.argv);
+// what is left open (connections, timers) has nothing more to say; stdout is written in full, as pipes and files are synchronous
+process.exit();

@@ -3,8 +3,8 @@ import { parseDurationMs } from "../../config/duration.ts";
 import type { DeployInput } from "../../workflows/types.ts";
 import { shortDigest } from "../../oci/digest.ts";
 import { workflowIds } from "../../workflows/ids.ts";
-import { connectControlPlane } from "../control-plane/connect.ts";
-import { startDeploy, type StartedDeploy } from "../control-plane/start-deploy.ts";
+import type { ControlPlane } from "../control-plane/connect.ts";
+import type { StartedDeploy } from "../control-plane/start-deploy.ts";
 import { fingerprintOf } from "../deploy/fingerprint.ts";
 import { chooseKey } from "../deploy/idempotency-key.ts";
 import { startPreparation } from "../deploy/preparation.ts";
@@ -12,7 +12,6 @@ import { packProject, uploadProject } from "../deploy/prepare-source.ts";
 import { readProject, type ProjectOptions } from "../deploy/project.ts";
 import { CliError } from "../errors.ts";
 import { exitCodeOf } from "../exit-codes.ts";
-import { followAndReport } from "../follow/follow-and-report.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { printJson, toStderr, toStdout, type OutputOptions } from "../output.ts";
 import { sizeOf } from "../render/table.ts";
@@ -41,14 +40,9 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   const { app } = project.config;
   const { key, fresh } = chooseKey(options.idempotencyKey, app, process.env, new Date());
 
-  await using controlPlane = await connectControlPlane(settings);
   const workflowId = workflowIds.deploy(org, app, key);
-  say(`==> Run ${workflowId}`);
-  say(`    ${controlPlane.uiOf(workflowId)}`);
-  say(`    re-attach: slipway watch ${key} -a ${app}`);
-  for (const warning of project.warnings) say(`Warning: ${warning}`);
-
   const started = await startFromSource();
+  await using controlPlane = started.controlPlane;
   if (started.how === "attached") say("--> Attached to the run that has this key");
   if (started.how === "finished") say("--> This key was deployed before");
   if (options.detach === true && started.how !== "finished") {
@@ -57,6 +51,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     else printJson({ schema_version: 1, workflow_id: started.workflowId, app, status: "building", links: { ui } });
     return exitCodeOf({ kind: "done" });
   }
+  const { followAndReport } = await import("../follow/follow-and-report.ts");
   const outcome = await followAndReport(settings, controlPlane, started.workflowId, {
     ...options,
     finishedBefore: started.how === "finished",
@@ -64,17 +59,18 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   });
   return exitCodeOf(outcome);
 
-  async function startFromSource(): Promise<StartedDeploy> {
+  /** Packs and uploads while the control plane is being connected; that one cannot be reached is the first thing to tell. */
+  async function startFromSource(): Promise<StartedDeploy & { readonly controlPlane: ControlPlane }> {
     using preparation = startPreparation();
     const { signal } = preparation;
+    const uploading = uploadSource(signal);
+    uploading.catch(() => undefined);
+    let controlPlane: ControlPlane | undefined;
     try {
-      await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
-      const [{ source, sentBytes }, commit] = await Promise.all([
-        uploadProject(settings.registry.url, org, app, packed, signal),
-        readCommit(project.directory, signal),
-      ]);
+      controlPlane = await connect();
+      const { source, sentBytes, fileCount, commit } = await uploading;
       const sent = sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} uploaded`;
-      say(`--> Source ${shortDigest(source.digest)}: ${packed.fileCount} files, ${sent}`);
+      say(`--> Source ${shortDigest(source.digest)}: ${fileCount} files, ${sent}`);
       const input: DeployInput = {
         org,
         app,
@@ -84,11 +80,34 @@ export async function deploy(directory: string, options: DeployOptions): Promise
         ...(commit === undefined ? {} : { commit }),
         noCache: !options.cache,
       };
-      return await startDeploy(controlPlane, input, fingerprintOf(source.digest, project.config), fresh);
-    } catch (error) {
+      const { startDeploy } = await import("../control-plane/start-deploy.ts");
       signal.throwIfAborted();
-      throw error;
+      return { controlPlane, ...(await startDeploy(controlPlane, input, fingerprintOf(source.digest, project.config), fresh)) };
+    } catch (error) {
+      preparation.abandon(error);
+      await uploading.catch(() => undefined);
+      await controlPlane?.[Symbol.asyncDispose]();
+      throw signal.reason;
     }
+  }
+
+  async function connect(): Promise<ControlPlane> {
+    // the heaviest import there is: git, the disk and the registry are at work meanwhile
+    const { connectControlPlane } = await import("../control-plane/connect.ts");
+    const controlPlane = await connectControlPlane(settings);
+    say(`==> Run ${workflowId}`);
+    say(`    ${controlPlane.uiOf(workflowId)}`);
+    say(`    re-attach: slipway watch ${key} -a ${app}`);
+    for (const warning of project.warnings) say(`Warning: ${warning}`);
+    return controlPlane;
+  }
+
+  async function uploadSource(signal: AbortSignal) {
+    const reading = readCommit(project.directory, signal);
+    reading.catch(() => undefined);
+    await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
+    const uploaded = await uploadProject(settings.registry.url, org, app, packed, signal);
+    return { ...uploaded, fileCount: packed.fileCount, commit: await reading };
   }
 }
 

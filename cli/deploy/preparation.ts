@@ -1,6 +1,10 @@
 import { CliError } from "../errors.ts";
 
-export type Preparation = Disposable & { readonly signal: AbortSignal };
+export type Preparation = Disposable & {
+  readonly signal: AbortSignal;
+  /** One part failed: the others stop, too. What stopped it first stays the reason. */
+  abandon(error: unknown): void;
+};
 
 /** Until the run is started, Ctrl-C and SIGTERM stop the work in hand and leave nothing behind. */
 export function startPreparation(source: NodeJS.EventEmitter = process): Preparation {
@@ -10,6 +14,7 @@ export function startPreparation(source: NodeJS.EventEmitter = process): Prepara
   source.on("SIGTERM", stop);
   return {
     signal: stopped.signal,
+    abandon: (error) => stopped.abort(error),
     [Symbol.dispose]: () => {
       source.off("SIGINT", stop);
       source.off("SIGTERM", stop);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BuildLogEntry } from "../../builder/build-log.ts";
 import type { RunOutcome } from "../control-plane/run-outcome.ts";
-import type { Renderer } from "../render/renderer.ts";
+import { quietRenderer, type Renderer } from "../render/renderer.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -27,7 +27,9 @@ const tickMs = 100;
 export async function followRun(options: FollowOptions): Promise<FollowEnd> {
   const { run, renderer, interrupts } = options;
   const stop = new AbortController();
-  const watching = [pollView(options, stop.signal), showBuild(options, stop.signal), tick(renderer, stop.signal)];
+  // where nothing is shown, nobody is asked: each question is work for the worker that runs the deploy
+  const watching =
+    renderer === quietRenderer ? [] : [pollView(options, stop.signal), showBuild(options, stop.signal), tick(renderer, stop.signal)];
   try {
     const patience = options.timeoutMs === undefined ? [] : [expire(options.timeoutMs, stop.signal)];
     const ended = run.outcome(stop.signal, outageNotice(renderer)).then((outcome): FollowEnd => ({ kind: "ended", outcome }));

@@ -33,5 +33,3 @@ export function createJsonlRenderer(event: EventWriter): Renderer {
     end: () => {},
   };
 }
-
-export const quietRenderer: Renderer = { view: () => {}, build: () => {}, notice: () => {}, tick: () => {}, end: () => {} };

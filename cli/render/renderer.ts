@@ -15,3 +15,6 @@ export interface Renderer {
 
 export type Write = (text: string) => void;
 export type RendererDeps = { readonly write: Write; readonly now: () => number };
+
+/** Shows nothing. */
+export const quietRenderer: Renderer = { view: () => {}, build: () => {}, notice: () => {}, tick: () => {}, end: () => {} };
