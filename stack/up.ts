@@ -21,6 +21,7 @@ import { dataDirOf, resolveSettings, type SettingsOptions } from "./settings.ts"
 import { specsOf, stackStatus } from "./status.ts";
 import { planFingerprint } from "./supervisor.ts";
 import { readSupervisorState } from "./supervisor-state.ts";
+import { closedFolders } from "./traversable.ts";
 
 export type UpOptions = SettingsOptions & { readonly toolGroups?: readonly ToolGroup[] };
 
@@ -60,6 +61,7 @@ export function requireRoot(command: string): void {
 
 async function prepareFiles(settings: Settings): Promise<boolean> {
   await mkdir(settings.runDir, { recursive: true, mode: 0o711 });
+  requireTraversable(settings);
   await mkdir(path.join(settings.dataDir, "logs", "processes"), { recursive: true });
   if (settings.s3.embeddedDir !== undefined) await mkdir(settings.s3.embeddedDir, { recursive: true, mode: 0o700 });
   if (!settings.containerd.managed) return false;
@@ -70,6 +72,15 @@ async function prepareFiles(settings: Settings): Promise<boolean> {
   await writeFile(next, config);
   await rename(next, options.configFile);
   return true;
+}
+
+function requireTraversable({ dataDir, runDir }: Settings): void {
+  const closed = [...new Set([dataDir, runDir].flatMap(closedFolders))];
+  if (closed.length === 0) return;
+  const list = closed.map((folder) => `"${folder}"`).join(", ");
+  throw new StackError(
+    `Cannot run machines from "${dataDir}" and "${runDir}": other users cannot pass through ${list}; run: chmod o+x ${closed.join(" ")}`,
+  );
 }
 
 /** One supervisor with today's plan: another one is asked to leave its processes to the next. */

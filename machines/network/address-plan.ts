@@ -36,7 +36,16 @@ export function bridgeName(instance: string, org: string): string {
 
 /** Locally administered, and fixed: a bridge otherwise takes the lowest address of its ports, and neighbours lose it. */
 export function bridgeMac(bridge: string): string {
-  const bytes = createHash("sha256").update(bridge).digest().subarray(0, 5);
+  return localMac(bridge);
+}
+
+/** As fixed as its IP addresses, which a machine has again after a restart: neighbours would send to the old one for half a minute. */
+export function machineMac(bridge: string, machineId: string): string {
+  return localMac(`${bridge}/${machineId}`);
+}
+
+function localMac(seed: string): string {
+  const bytes = createHash("sha256").update(seed).digest().subarray(0, 5);
   return ["02", ...[...bytes].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }
 

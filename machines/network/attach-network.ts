@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Settings } from "../../config/settings.ts";
 import { ProgramError, runProgram } from "../run-program.ts";
 import type { OrgNetwork } from "../types.ts";
+import { machineMac } from "./address-plan.ts";
 import { cniConfig } from "./cni-config.ts";
 
 const resultSchema = z.object({ ips: z.array(z.object({ address: z.string() })) });
@@ -41,7 +42,7 @@ async function addNetwork(
   wanted: readonly string[],
   signal: AbortSignal,
 ): Promise<MachineAddresses> {
-  const output = await cni(settings, cniConfig(settings, network, wanted), "ADD", id, netns, signal);
+  const output = await cni(settings, network, { command: "ADD", id, netns, ips: wanted }, signal);
   const addresses = resultSchema.parse(JSON.parse(output)).ips.map(({ address }) => address.split("/")[0]!);
   const ipv4 = addresses.find((address) => !address.includes(":"));
   const ipv6 = addresses.find((address) => address.includes(":"));
@@ -51,20 +52,19 @@ async function addNetwork(
 
 /** Gives the addresses back. The link itself went with the network namespace, when the last process of the machine ended. */
 export async function detachNetwork(settings: Settings, network: OrgNetwork, id: string, signal: AbortSignal): Promise<void> {
-  await cni(settings, cniConfig(settings, network, []), "DEL", id, "", signal);
+  await cni(settings, network, { command: "DEL", id, netns: "", ips: [] }, signal);
 }
 
 async function cni(
   settings: Settings,
-  config: unknown,
-  command: "ADD" | "DEL",
-  id: string,
-  netns: string,
+  network: OrgNetwork,
+  call: { readonly command: "ADD" | "DEL"; readonly id: string; readonly netns: string; readonly ips: readonly string[] },
   signal: AbortSignal,
 ): Promise<string> {
   const { binDir } = settings.tools;
+  const { command, id, netns, ips } = call;
   return await runProgram(path.join(binDir, "bridge"), [], {
-    input: JSON.stringify(config),
+    input: JSON.stringify(cniConfig(settings, network, { mac: machineMac(network.bridge, id), ips })),
     env: { CNI_COMMAND: command, CNI_CONTAINERID: id, CNI_NETNS: netns, CNI_IFNAME: "eth0", CNI_PATH: binDir },
     signal,
   });

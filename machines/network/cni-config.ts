@@ -4,9 +4,9 @@ import type { OrgNetwork } from "../types.ts";
 
 /**
  * One plugin's network configuration (CNI spec 1.0, "Plugin configuration objects"): bridge, with host-local for addresses.
- * @param wanted addresses to ask host-local for, each of another range; empty for whichever are free
+ * @param machine its link address, and the addresses to ask host-local for, each of another range; empty for whichever are free
  */
-export function cniConfig(settings: Settings, network: OrgNetwork, wanted: readonly string[]) {
+export function cniConfig(settings: Settings, network: OrgNetwork, machine: { readonly mac: string; readonly ips: readonly string[] }) {
   return {
     cniVersion: "1.0.0",
     name: network.bridge,
@@ -25,6 +25,6 @@ export function cniConfig(settings: Settings, network: OrgNetwork, wanted: reado
       ],
       routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
     },
-    ...(wanted.length === 0 ? {} : { args: { cni: { ips: wanted } } }),
+    args: { cni: machine },
   } as const;
 }

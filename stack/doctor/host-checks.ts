@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import type { Settings } from "../../config/settings.ts";
 import { cacheDir } from "../../tools/cache.ts";
 import { missingDebianPackages } from "../../tools/requirements.ts";
+import { closedFolders } from "../traversable.ts";
 import { check, type CheckRun, requireVersion } from "./check.ts";
 
 const run = promisify(execFile);
@@ -31,6 +32,7 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       return "all installed";
     }),
     check("kernel", "boot a kernel of version 5.12 or newer (ID-mapped mounts)", () => requireVersion(release(), "5.12.0")),
+    check("folders of the instance", "chmod o+x the folders named", () => machineFolders(settings)),
     check("overlayfs", "modprobe overlay", async () => await requireFilesystem("overlay")),
     check("cgroups", "mount cgroup2 on /sys/fs/cgroup", cgroupVersion),
     check("user namespaces", "sysctl -w user.max_user_namespaces=15000", async () => {
@@ -47,6 +49,14 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       check(`disk space for "${dir}"`, "free some space, or move the folder to another disk", async () => await freeSpace(dir)),
     ),
   ];
+}
+
+/** Undefined settings: the folders are not chosen yet. */
+function machineFolders(settings: Settings | undefined): string {
+  const folders = settings === undefined ? [] : [settings.dataDir, settings.runDir];
+  const closed = folders.flatMap(closedFolders);
+  if (closed.length > 0) throw new Error(`other users cannot pass through ${closed.map((folder) => `"${folder}"`).join(", ")}`);
+  return "machines reach their files";
 }
 
 async function requireFilesystem(name: string): Promise<string> {

@@ -258,6 +258,8 @@ describe("machines on containerd", () => {
 
   test("a machine that does not come up again keeps its container, and gets its address once it does", async () => {
     const first = await start("limps");
+    const macOf = ({ pid }: MachineState) => readFileSync(`/proc/${pid}/root/sys/class/net/eth0/address`, "utf8");
+    const mac = macOf(first);
     const ctr = lab.containerd.namespace(orgNamespace(org));
     process.kill(first.pid!, "SIGKILL");
     await until(async () => (await lab.machines.inspect(org, "limps", signal))?.state === "stopped");
@@ -265,7 +267,10 @@ describe("machines on containerd", () => {
     const broken = createMachines({ containerd: lab.containerd, settings: lab.settings, ...seccomp });
     await expect(broken.revive(org, "limps", signal)).rejects.toMatchObject({ code: "START_FAILED", retryable: true });
     expect(await lab.machines.inspect(org, "limps", signal)).toMatchObject({ state: "stopped", address: first.address });
-    expect(await lab.machines.revive(org, "limps", signal)).toMatchObject({ state: "running", address: first.address });
+    const revived = await lab.machines.revive(org, "limps", signal);
+    expect(revived).toMatchObject({ state: "running", address: first.address });
+    // neighbours would go on sending to another link address for half a minute
+    expect(macOf(revived!)).toBe(mac);
     expect((await ctr.leases.list({}, { signal })).leases).toEqual([]);
     await remove("limps");
   });
