@@ -32,6 +32,8 @@ const worker = await Worker.create({
   activities,
   identity: `control@${settings.hostId}`,
   maxConcurrentActivityTaskExecutions: 50,
+  // a killed worker's workflows go on elsewhere after this long; a task that comes late is only replayed
+  stickyQueueScheduleToStartTimeout: "2s",
   shutdownGraceTime: "4s",
 });
 announceReady(settings.runDir, "control");

@@ -31,7 +31,7 @@ export const wakeWork: ActivityOptions = {
 export const buildWork: ActivityOptions = {
   scheduleToStartTimeout: hostQueueWait,
   startToCloseTimeout: "2h",
-  heartbeatTimeout: "8s",
+  heartbeatTimeout: "5s",
   retry: { initialInterval: "500ms", backoffCoefficient: 2, maximumInterval: "10s", maximumAttempts: 5 },
 };
 

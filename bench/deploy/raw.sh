@@ -16,7 +16,7 @@ t=$(now)
 $ctr run -d --privileged --net-host $runc \
   --mount "type=bind,src=$cache,dst=/var/lib/buildkit,options=rbind:rw" \
   --mount "type=bind,src=$work,dst=/work,options=rbind:rw" \
-  "$builder" raw-builder /usr/bin/buildkitd --addr unix:///work/buildkitd.sock --oci-worker=true --containerd-worker=false
+  "$builder" raw-builder /usr/bin/buildkitd --config /work/buildkitd.toml --addr unix:///work/buildkitd.sock --oci-worker=true --containerd-worker=false
 until "$bin/buildctl" --addr "unix://$work/buildkitd.sock" debug info >/dev/null 2>&1; do sleep 0.02; done
 step wake
 
