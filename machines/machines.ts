@@ -14,6 +14,7 @@ import { createOrgNetworks } from "./network/org-networks.ts";
 import type { SeccompProfile } from "./oci-spec.ts";
 import { readNetworkRegistry } from "./network/network-registry.ts";
 import { checkPlan } from "./check-plan.ts";
+import { allDone } from "./all-done.ts";
 import { clearMachine, restartMachine, startMachine } from "./start-machine.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan, Machines, MachineState, StopOptions } from "./types.ts";
@@ -29,6 +30,7 @@ export type MachinesDeps = {
 export function createMachines({ containerd, settings, seccompProfile }: MachinesDeps): Machines {
   const networks = createOrgNetworks(settings);
   const inTurn = createKeyedQueue();
+  const namespaces = new Set<string>();
   let seccomp = seccompProfile;
   const namespaceOf = (org: string) => containerd.namespace(orgNamespace(org));
 
@@ -45,8 +47,8 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     const { network, idMapping } = await networks.ensure(plan.org, signal);
     const running = await inspect(plan.org, plan.id, signal);
     if (running?.state === "running" && running.digest === plan.image.digest) return running;
-    await ensureNamespace(containerd, orgNamespace(plan.org), signal);
-    await clearMachine(namespaceOf(plan.org), settings, plan, signal);
+    if (!namespaces.has(plan.org)) await ensureNamespace(containerd, orgNamespace(plan.org), signal);
+    namespaces.add(plan.org);
     seccomp ??= readSeccomp(settings);
     await startMachine({ containerd, settings, namespace: orgNamespace(plan.org), network, idMapping, seccomp }, plan, signal);
     const started = await inspect(plan.org, plan.id, signal);
@@ -74,14 +76,18 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
   }
 
+  async function detach(org: string, id: string, signal: AbortSignal): Promise<void> {
+    if ((await readNetworkRegistry(settings)).orgs[org] === undefined) return;
+    const { network } = await networks.ensure(org, signal);
+    await detachNetwork(settings, network, id, signal);
+  }
+
   async function remove(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void> {
-    await stop(org, id, options, signal);
-    await clearMachine(namespaceOf(org), settings, { org, id }, signal);
+    await stopTask(namespaceOf(org), id, options, signal);
+    // before its address may be another's
+    await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
+    await allDone([clearMachine(namespaceOf(org), settings, { org, id }, signal), detach(org, id, signal)]);
     await removeCgroup(machineCgroup(settings.instance, org, id));
-    if ((await readNetworkRegistry(settings)).orgs[org] !== undefined) {
-      const { network } = await networks.ensure(org, signal);
-      await detachNetwork(settings, network, id, signal);
-    }
     await rm(instancePaths.machineDir(settings, org, id), { recursive: true, force: true });
   }
 

@@ -6,19 +6,20 @@ import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type Containerd, type ContainerdNamespace, hasStatus, orUndefined } from "../containerd/client.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
+import { allDone } from "./all-done.ts";
 import { emptyCgroup, machineCgroup } from "./cgroup.ts";
 import { createContainer, updateSpec } from "./create-container.ts";
 import { createTask } from "./create-task.ts";
 import { MachineError } from "./errors.ts";
 import type { IdMapping } from "./id-mapping.ts";
-import { readImageConfig } from "./image-config.ts";
+import { type ImageConfig, readImageConfig } from "./image-config.ts";
 import { resolveImageUser } from "./image-user.ts";
 import { readKernel } from "./kernel.ts";
 import { readLayerFile } from "./layer-file.ts";
 import { readAddresses, writeAddresses } from "./machine-state.ts";
 import { attachNetwork, detachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
-import type { RuntimeSpec, SeccompProfile, SpecUser } from "./oci-spec.ts";
+import type { RuntimeSpec, SeccompProfile, SpecMount, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot } from "./prepare-snapshot.ts";
 import { processFailure } from "./process-failure.ts";
 import { runtimeSpec } from "./spec.ts";
@@ -36,9 +37,11 @@ export type StartDeps = {
 
 /** From nothing to a started process. What it made is taken away again when a step fails. */
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
+  const bare = deps.containerd.namespace(deps.namespace);
+  const [inputs] = await allDone([gather(deps, bare, plan, signal), clearMachine(bare, deps.settings, plan, signal)]);
   await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
   try {
-    const { mounts, spec } = await prepare(deps, lease.ctr, plan, signal);
+    const { mounts, spec } = await prepare(deps, lease.ctr, plan, inputs, signal);
     await createContainer(lease.ctr, deps.settings, { plan, spec, idMapping: deps.idMapping }, signal);
     await run(deps, lease.ctr, plan, mounts, signal);
   } catch (error) {
@@ -50,10 +53,11 @@ export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: A
 
 /** As {@link startMachine}, from a container whose process is gone. The container stays when a step fails: it can be tried again. */
 export async function restartMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
+  const bare = deps.containerd.namespace(deps.namespace);
+  const [inputs] = await allDone([gather(deps, bare, plan, signal), clearRun(bare, deps.settings, plan, signal)]);
   await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
-  await clearRun(lease.ctr, deps.settings, plan, signal);
   try {
-    const { mounts, spec } = await prepare(deps, lease.ctr, plan, signal);
+    const { mounts, spec } = await prepare(deps, lease.ctr, plan, inputs, signal);
     await updateSpec(lease.ctr, plan.id, spec, signal);
     await run(deps, lease.ctr, plan, mounts, signal);
   } catch (error) {
@@ -62,15 +66,25 @@ export async function restartMachine(deps: StartDeps, plan: MachinePlan, signal:
   }
 }
 
-type Prepared = { readonly mounts: readonly Mount[]; readonly spec: RuntimeSpec };
+type Inputs = { readonly image: ImageConfig; readonly nameFiles: readonly SpecMount[] };
 
-async function prepare(deps: StartDeps, ctr: ContainerdNamespace, plan: MachinePlan, signal: AbortSignal): Promise<Prepared> {
-  const { settings, idMapping, network } = deps;
-  const [image, nameFiles] = await Promise.all([
+async function gather(deps: StartDeps, ctr: ContainerdNamespace, plan: MachinePlan, signal: AbortSignal): Promise<Inputs> {
+  const { settings, network } = deps;
+  const [image, nameFiles] = await allDone([
     readImageConfig(ctr, plan.image.digest, signal),
     writeNameFiles(settings, network, plan),
     mkdir(path.dirname(instancePaths.machineLog(settings, plan.org, plan.id)), { recursive: true, mode: 0o700 }),
   ]);
+  return { image, nameFiles };
+}
+
+async function prepare(
+  { settings, idMapping, seccomp }: StartDeps,
+  ctr: ContainerdNamespace,
+  plan: MachinePlan,
+  { image, nameFiles }: Inputs,
+  signal: AbortSignal,
+): Promise<{ readonly mounts: readonly Mount[]; readonly spec: RuntimeSpec }> {
   const mounts = await prepareSnapshot(ctr, settings.containerd.snapshotter, { plan, chainId: image.chainId, idMapping }, signal);
   const user = await resolveImageUser(image.user, {
     passwd: () => readLayerFile(mounts, "/etc/passwd"),
@@ -84,7 +98,7 @@ async function prepare(deps: StartDeps, ctr: ContainerdNamespace, plan: MachineP
     idMapping,
     cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
     nameFiles,
-    seccomp: plan.isolation === "sandboxed" ? deps.seccomp : undefined,
+    seccomp: plan.isolation === "sandboxed" ? seccomp : undefined,
     kernel: readKernel(),
   });
   return { mounts, spec };

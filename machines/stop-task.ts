@@ -10,9 +10,9 @@ export async function stopTask(ctr: ContainerdNamespace, id: string, options: St
   const { status } = found.process;
   if (status === Status.RUNNING || status === Status.PAUSED || status === Status.PAUSING) {
     const ended = await politely(ctr, id, status, options, signal);
-    if (!ended) await killAll(ctr, id, signal);
+    if (!ended) await killAll(ctr, id, status, signal);
   } else if (status === Status.CREATED) {
-    await killAll(ctr, id, signal);
+    await killAll(ctr, id, status, signal);
   }
   await orUndefined(ctr.tasks.delete({ containerId: id }, { signal }));
 }
@@ -27,10 +27,10 @@ async function politely(ctr: ContainerdNamespace, id: string, status: Status, op
   return await endsWithin(ctr, id, options.timeoutMs, signal);
 }
 
-async function killAll(ctr: ContainerdNamespace, id: string, signal: AbortSignal): Promise<void> {
+async function killAll(ctr: ContainerdNamespace, id: string, status: Status, signal: AbortSignal): Promise<void> {
   const sent = await orUndefined(ctr.tasks.kill({ containerId: id, signal: signalNumber("SIGKILL"), all: true }, { signal }));
   if (sent === undefined) return;
-  await thaw(ctr, id, signal);
+  if (status !== Status.RUNNING) await thaw(ctr, id, signal);
   await endsWithin(ctr, id, 10_000, signal);
 }
 
