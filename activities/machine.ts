@@ -23,32 +23,11 @@ const drainTimeoutMs = 10_000;
 export function createMachineActivities({ hostId, machines, router, logTail }: MachineDeps): MachineActivities {
   return {
     startMachine: (input) =>
-      withHeartbeat(async (signal) => {
-        const plan = machinePlan(input);
-        try {
-          return toView(await machines.start(plan, signal));
-        } catch (error) {
-          signal.throwIfAborted();
-          throw await startFailure(plan, error);
-        }
-      }),
-
-    awaitHealthy: ({ org, machineId: id, address, checks, timeoutMs }) =>
       withHeartbeat(async (signal, report) => {
-        try {
-          await awaitHealthy(
-            { address, checks, timeoutMs, inspect: () => machines.inspect(org, id, signal) },
-            { signal, onAttempt: (attempt) => report(attempt) },
-          );
-        } catch (error) {
-          if (!(error instanceof MachineError)) throw error;
-          throw activityFailure(
-            "MachineUnhealthy",
-            `Machine "${id}" did not become healthy: ${error.message}`,
-            await logTail(org, id, shownLines),
-            error,
-          );
-        }
+        const plan = machinePlan(input);
+        const started = await start(plan, signal);
+        await becomesHealthy(started, input, signal, report);
+        return { ...toView(started), healthy: true };
       }),
 
     switchRoute: ({ org, app, port, addresses }) =>
@@ -80,6 +59,31 @@ export function createMachineActivities({ hostId, machines, router, logTail }: M
     listMachines: ({ org, app }) =>
       withHeartbeat(async (signal) => (await machines.list({ org, labels: { [machineLabels.app]: app } }, signal)).map(toView)),
   };
+
+  async function start(plan: MachinePlan, signal: AbortSignal): Promise<MachineState> {
+    try {
+      return await machines.start(plan, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw await startFailure(plan, error);
+    }
+  }
+
+  async function becomesHealthy(
+    { org, id, address }: MachineState,
+    { checks, healthyWithinMs }: StartMachineInput,
+    signal: AbortSignal,
+    report: (details: unknown) => void,
+  ): Promise<void> {
+    const inspect = () => machines.inspect(org, id, signal);
+    try {
+      await awaitHealthy({ address: address ?? "", checks, timeoutMs: healthyWithinMs, inspect }, { signal, onAttempt: report });
+    } catch (error) {
+      if (!(error instanceof MachineError)) throw error;
+      const message = `Machine "${id}" did not become healthy: ${error.message}`;
+      throw activityFailure("MachineUnhealthy", message, await logTail(org, id, shownLines), error);
+    }
+  }
 
   function toView(machine: MachineState): MachineView {
     const { labels, id, digest, state, address } = machine;

@@ -50,10 +50,11 @@ export interface ImageActivities {
 
 /** Activities of `host:<id>` about machines. */
 export interface MachineActivities {
-  /** Idempotent: the id is deterministic, a machine of that id that runs the digest is answered as it is. */
+  /**
+   * Starts the machine and waits until every check of it has passed once; fails at once when it exits. Idempotent: the id is
+   * deterministic, a machine of that id that runs the digest is taken as it is. Heartbeats the checks' answers.
+   */
   startMachine(input: StartMachineInput): Promise<MachineView>;
-  /** Waits until every check passed once in a row of one; fails fast when the machine exits. Heartbeats. */
-  awaitHealthy(input: { org: string; machineId: string; address: string; checks: readonly HttpCheck[]; timeoutMs: number }): Promise<void>;
   /** Sends new connections of the app to these machines and none else; answers when the router has persisted it. */
   switchRoute(input: { org: string; app: string; port: number; addresses: readonly string[] }): Promise<{ url: string }>;
   /** Signal, wait, kill, remove with snapshot, network and lease. Idempotent. */
@@ -70,7 +71,9 @@ export type StartMachineInput = {
   ordinal: number;
   image: { name: string; digest: Digest };
   env: Readonly<Record<string, string>>;
-  killSignal: string;
+  /** none: alive for a moment is healthy */
+  checks: readonly HttpCheck[];
+  healthyWithinMs: number;
 };
 
 /** Activities of `control`. */

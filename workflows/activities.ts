@@ -26,10 +26,9 @@ export function onHost(host: string) {
     pinImage: here("pinImage", hostWork),
     unpinImage: here("unpinImage", hostWork),
     pushUpstream: here("pushUpstream", replicationWork),
-    startMachine: here("startMachine", hostWork),
     /** The app's config says how long a machine may take to be healthy. */
-    awaitHealthy: (input: Parameters<Activities["awaitHealthy"]>[0], summary?: string) =>
-      here("awaitHealthy", { ...hostWork, startToCloseTimeout: input.timeoutMs + 30_000 })(input, summary),
+    startMachine: (input: Parameters<Activities["startMachine"]>[0], summary?: string) =>
+      here("startMachine", { ...hostWork, startToCloseTimeout: input.healthyWithinMs + 60_000 })(input, summary),
     switchRoute: here("switchRoute", commitWork),
     listMachines: here("listMachines", removalWork),
     removeMachine: here("removeMachine", removalWork),

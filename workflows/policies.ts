@@ -39,7 +39,7 @@ export const buildWork: ActivityOptions = {
 export const hostWork: ActivityOptions = {
   scheduleToStartTimeout: hostQueueWait,
   startToCloseTimeout: "2m",
-  heartbeatTimeout: "10s",
+  heartbeatTimeout: "5s",
   retry: { initialInterval: "300ms", backoffCoefficient: 2, maximumInterval: "5s", maximumAttempts: 6 },
 };
 

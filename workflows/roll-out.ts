@@ -42,15 +42,13 @@ export async function startBeside(
     throw failure;
   }
 
-  async function startHealthy(slot: Slot): Promise<MachineView> {
-    const id = machineId(app, slot.group.name, slot.ordinal, version);
-    const machine = await here.startMachine(
-      { org, app, version, group: slot.group, ordinal: slot.ordinal, image, env: config.env, killSignal: config.killSignal },
-      `start ${id} on ${host}`,
+  async function startHealthy({ group, ordinal }: Slot): Promise<MachineView> {
+    const id = machineId(app, group.name, ordinal, version);
+    const checks = group.name === servingGroup(config.groups) ? (config.http?.checks ?? []) : [];
+    return here.startMachine(
+      { org, app, version, group, ordinal, image, env: config.env, checks, healthyWithinMs: config.waitTimeoutMs },
+      `start ${id} on ${host}, until it is healthy`,
     );
-    const checks = slot.group.name === servingGroup(config.groups) ? (config.http?.checks ?? []) : [];
-    await here.awaitHealthy({ org, machineId: id, address: machine.address ?? "", checks, timeoutMs: config.waitTimeoutMs }, `check ${id}`);
-    return { ...machine, healthy: true };
   }
 }
 

@@ -6,6 +6,9 @@ import { currentStage, newRun, stepEnded, stepStarted, toDetails } from "./run-v
 import type { GrantedTurn } from "./turn.ts";
 import type { DeployInput, DeployResult, DeployStage, MachineView, Release, RunView } from "./types.ts";
 
+/** The stages that take long enough to be searched for: each update is a write that the next step waits for. */
+const searchedStages: ReadonlySet<DeployStage> = new Set(["build", "rollout"]);
+
 /** Keeps the run's view, which the `run` query, the Temporal UI and the result all show. */
 export function trackRun(input: DeployInput) {
   const { workflowId, runId } = workflowInfo();
@@ -29,7 +32,7 @@ export function trackRun(input: DeployInput) {
     view: () => run,
     async step<T>(name: DeployStage, work: () => Promise<T>): Promise<T> {
       update(stepStarted(run, name, Date.now()));
-      upsertSearchAttributes([{ key: stageAttribute, value: name }]);
+      if (searchedStages.has(name)) upsertSearchAttributes([{ key: stageAttribute, value: name }]);
       const result = await work();
       update(stepEnded(run, name, "done", Date.now()));
       return result;
