@@ -7,13 +7,13 @@ export type InstanceOptions = { readonly dataDir?: string };
 
 /** Where an instance lives when nothing else is said. */
 export function dataDirOf(options: InstanceOptions): string {
-  return options.dataDir ?? (process.env.SLIPWAY_DATA || "/var/lib/slipway");
+  return options.dataDir || process.env.SLIPWAY_DATA || "/var/lib/slipway";
 }
 
 /** The settings of the instance on this machine, or undefined before the first `slipway up`. */
 export function findSettings(options: InstanceOptions): Settings | undefined {
-  const file = options.dataDir === undefined ? process.env.SLIPWAY_SETTINGS : undefined;
-  if (file !== undefined) return loadSettings(file);
+  const file = options.dataDir ? undefined : process.env.SLIPWAY_SETTINGS;
+  if (file) return loadSettings(file);
   const fallback = instancePaths.settings(dataDirOf(options));
   return existsSync(fallback) ? loadSettings(fallback) : undefined;
 }

@@ -12,7 +12,7 @@ const run: Run = async (options, body) => {
 };
 
 /** Errors that the user can mend, by name: they are thrown by parts that this file must not load. */
-const usageErrors = new Set(["AppConfigError", "SourceError", "SettingsError"]);
+const usageErrors = new Set(["AppConfigError", "SourceError"]);
 
 /** Says what went wrong on stderr, in JSON on stdout when that was asked for; answers how the process ends. */
 function explain(error: unknown, verbose: boolean, format: string): Outcome {
@@ -33,6 +33,8 @@ function classify(error: Error): { outcome: Outcome; code: string; tryCommand?: 
     const { outcome, tryCommand } = error as CliError;
     return { outcome, code: codeOf(outcome), ...(tryCommand === undefined ? {} : { tryCommand }) };
   }
+  if (error.name === "SettingsError")
+    return { outcome: { kind: "usage" }, code: "USAGE", tryCommand: "slipway up (writes an instance's settings where there are none)" };
   if (usageErrors.has(error.name)) return { outcome: { kind: "usage" }, code: "USAGE" };
   // a gRPC status: the control plane went away in the middle of a request
   if (error.name === "ServiceError" || /\b(UNAVAILABLE|DEADLINE_EXCEEDED)\b/.test(error.message))

@@ -94,7 +94,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   async function connect(): Promise<ControlPlane> {
     // the heaviest import there is: git, the disk and the registry are at work meanwhile
     const { connectControlPlane } = await import("../control-plane/connect.ts");
-    const controlPlane = await connectControlPlane(settings);
+    const controlPlane = await connectControlPlane(settings, "; nothing was started");
     say(`==> Run ${workflowId}`);
     say(`    ${controlPlane.uiOf(workflowId)}`);
     say(`    re-attach: slipway watch ${key} -a ${app}`);

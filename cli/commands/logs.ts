@@ -26,7 +26,11 @@ export async function logs(app: string | undefined, options: LogsOptions): Promi
   try {
     await Promise.all(read);
   } catch (cause) {
-    throw new CliError((cause as Error).message, { outcome: { kind: "unexpected" }, tryCommand: "slipway doctor", cause });
+    throw new CliError((cause as Error).message, {
+      outcome: { kind: "unexpected" },
+      tryCommand: "slipway doctor",
+      cause,
+    });
   }
   return 0;
 }

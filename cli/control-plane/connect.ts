@@ -15,9 +15,10 @@ const connectTimeoutMs = 3000;
 
 /**
  * Connects as the `temporal` CLI would when TEMPORAL_* variables or a profile say so, else to the instance's own server.
+ * @param consequence what it means for the user that nothing answers
  * @throws CliError (exit code 10) when nothing answers within 3 s.
  */
-export async function connectControlPlane(settings: Settings): Promise<ControlPlane> {
+export async function connectControlPlane(settings: Settings, consequence = ""): Promise<ControlPlane> {
   const profile = loadClientConnectConfig();
   const address = profile.connectionOptions.address ?? settings.temporal.address;
   const namespace = profile.namespace ?? settings.temporal.namespace;
@@ -29,7 +30,7 @@ export async function connectControlPlane(settings: Settings): Promise<ControlPl
     ...(typeof apiKey === "string" ? { apiKey } : {}),
     ...(metadata === undefined ? {} : { metadata: metadata as Record<string, string> }),
   }).catch((cause: unknown) => {
-    throw new CliError(`Cannot reach Temporal at "${address}"; nothing was started`, {
+    throw new CliError(`Cannot reach Temporal at "${address}"${consequence}`, {
       outcome: { kind: "control plane unreachable" },
       tryCommand: "slipway up",
       cause,

@@ -49,7 +49,8 @@ export async function followAndReport(
     return { kind: "wait expired" };
   }
   if (end.kind === "detached") {
-    toStderr(`\nDetached: the run goes on. Re-attach: ${reattach}\nCtrl-C again within 3 s cancels the run\n`);
+    toStderr(`\nDetached: the run goes on. Re-attach: ${reattach}\n`);
+    if (interrupts.mayStillCancel) toStderr("Ctrl-C again within 3 s cancels the run\n");
     if ((await interrupts.decision()) === "detach") return { kind: "interrupted" };
     toStderr("Cancelling the run\n");
     await run.cancel();

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BuildLogEntry } from "../../builder/build-log.ts";
+import { deferred } from "../../config/deferred.ts";
 import type { RunOutcome } from "../control-plane/run-outcome.ts";
 import { quietRenderer, type Renderer } from "../render/renderer.ts";
 import type { Interrupts } from "./interrupts.ts";
@@ -28,8 +29,7 @@ export async function followRun(options: FollowOptions): Promise<FollowEnd> {
   const { run, renderer, interrupts } = options;
   const stop = new AbortController();
   // where nothing is shown, nobody is asked: each question is work for the worker that runs the deploy
-  const watching =
-    renderer === quietRenderer ? [] : [pollView(options, stop.signal), showBuild(options, stop.signal), tick(renderer, stop.signal)];
+  const watching = renderer === quietRenderer ? [] : show(options, stop.signal);
   try {
     const patience = options.timeoutMs === undefined ? [] : [expire(options.timeoutMs, stop.signal)];
     const ended = run.outcome(stop.signal, outageNotice(renderer)).then((outcome): FollowEnd => ({ kind: "ended", outcome }));
@@ -47,12 +47,20 @@ export async function followRun(options: FollowOptions): Promise<FollowEnd> {
   }
 }
 
-async function pollView({ run, renderer }: FollowOptions, signal: AbortSignal): Promise<void> {
+/** The run, and after its first answer its build: a section's heading comes before its lines. */
+function show(options: FollowOptions, signal: AbortSignal): Promise<void>[] {
+  const answered = deferred<void>();
+  const polling = pollView(options, signal, () => answered.resolve()).finally(() => answered.resolve());
+  return [polling, answered.promise.then(() => showBuild(options, signal)), tick(options.renderer, signal)];
+}
+
+async function pollView({ run, renderer }: FollowOptions, signal: AbortSignal, answered: () => void): Promise<void> {
   let pauseMs = firstPollMs;
   while (!signal.aborted) {
     const view = await run.view(signal);
     if (signal.aborted) return;
     if (view !== undefined) renderer.view(view);
+    answered();
     await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     pauseMs = Math.min(slowestPollMs, Math.round(pauseMs * 1.15));
   }

@@ -9,6 +9,8 @@ export const secondInterruptMs = 3000;
 export type Interrupts = Disposable & {
   /** Aborts when following is to end: on SIGTERM at once, on SIGINT at once too, so that the user sees that it was heard. */
   readonly detached: AbortSignal;
+  /** Ctrl-C was pressed once: pressed again, it cancels */
+  readonly mayStillCancel: boolean;
   /** Settles when it is certain what was meant. */
   decision(): Promise<Interrupt>;
 };
@@ -24,6 +26,8 @@ export function listenForInterrupts(source: NodeJS.EventEmitter = process): Inte
     detach.abort();
   };
   const onTerminate = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
     detach.abort();
     decided.resolve("detach");
   };
@@ -31,6 +35,9 @@ export function listenForInterrupts(source: NodeJS.EventEmitter = process): Inte
   source.on("SIGTERM", onTerminate);
   return {
     detached: detach.signal,
+    get mayStillCancel() {
+      return timer !== undefined;
+    },
     decision: () => decided.promise,
     [Symbol.dispose]: () => {
       clearTimeout(timer);

@@ -10,7 +10,10 @@ const retryMs = 300;
 
 /** Lines of a log of the host's log server. */
 async function* logLines(url: string, signal: AbortSignal): AsyncGenerator<string> {
-  const answer = await fetch(url, { signal });
+  const answer = await fetch(url, { signal }).catch((cause: unknown) => {
+    signal.throwIfAborted();
+    throw new Error(`Cannot reach the log server at ${new URL(url).host}`, { cause });
+  });
   if (!answer.ok || answer.body === null) {
     await answer.body?.cancel();
     throw new Error(`Cannot read ${url}: status ${answer.status}`);

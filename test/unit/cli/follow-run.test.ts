@@ -6,7 +6,7 @@ import type { RunOutcome } from "../../../cli/control-plane/run-outcome.ts";
 import { followRun } from "../../../cli/follow/follow-run.ts";
 import { listenForInterrupts } from "../../../cli/follow/interrupts.ts";
 import type { RunHandle } from "../../../cli/follow/run-handle.ts";
-import type { Renderer } from "../../../cli/render/renderer.ts";
+import { quietRenderer, type Renderer } from "../../../cli/render/renderer.ts";
 import { liveView, runningView } from "./views.ts";
 
 function recordingRenderer() {
@@ -62,6 +62,33 @@ describe("followRun", () => {
     expect(seen).toHaveLength(length);
   });
 
+  test("what the build said comes after what is known of the run", async () => {
+    const { renderer, seen } = recordingRenderer();
+    const { run, end } = scriptedRun();
+    const slow = { ...run, view: async () => (await sleep(20), runningView) };
+    const following = followRun({ run: slow, renderer, buildLog: oneEntry, interrupts: listenForInterrupts(new EventEmitter()) });
+    await vi.waitFor(() => expect(seen).toContain("build started"));
+    expect(seen[0]).toBe("view building");
+    end.resolve({ kind: "deployed", result: liveView });
+    await following;
+  });
+
+  test("where nothing is shown, the run is asked for nothing but its end", async () => {
+    const { run, end } = scriptedRun();
+    let asked = 0;
+    const counted = { ...run, view: async () => (asked++, runningView) };
+    const following = followRun({
+      run: counted,
+      renderer: quietRenderer,
+      buildLog: oneEntry,
+      interrupts: listenForInterrupts(new EventEmitter()),
+    });
+    await sleep(50);
+    end.resolve({ kind: "deployed", result: liveView });
+    expect((await following).kind).toBe("ended");
+    expect(asked).toBe(0);
+  });
+
   test("the client's patience ends the following and not the run", async () => {
     const { renderer, seen } = recordingRenderer();
     const { run } = scriptedRun();
@@ -97,6 +124,7 @@ describe("listenForInterrupts", () => {
       using interrupts = listenForInterrupts(keys);
       keys.emit("SIGINT");
       expect(interrupts.detached.aborted).toBe(true);
+      expect(interrupts.mayStillCancel).toBe(true);
       await vi.advanceTimersByTimeAsync(3000);
       expect(await interrupts.decision()).toBe("detach");
     } finally {
@@ -118,6 +146,7 @@ describe("listenForInterrupts", () => {
       using interrupts = listenForInterrupts(keys);
       keys.emit("SIGTERM");
       expect(await interrupts.decision()).toBe("detach");
+      expect(interrupts.mayStillCancel).toBe(false);
     }
     expect(keys.listenerCount("SIGINT") + keys.listenerCount("SIGTERM")).toBe(0);
   });
