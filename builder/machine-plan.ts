@@ -16,7 +16,8 @@ export function builderPlan(settings: Settings, org: string, image: BuilderImage
     id: builderMachineId,
     labels: { ...builderLabels, [machineLabels.digest]: image.digest },
     image,
-    env: {},
+    // on cgroup v2 a group with processes of its own has no controllers for those beneath: buildkitd moves itself into one, if told
+    env: { BUILDKIT_SETUP_CGROUPV2_ROOT: "1" },
     isolation: "privileged",
     mounts: [
       { source: instancePaths.builderCache(settings, org), destination: "/var/lib/buildkit", readOnly: false },
