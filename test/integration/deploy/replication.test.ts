@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runningProcess } from "../../../stack/child-process.ts";
+import { stackFiles } from "../../../stack/files.ts";
+import { urlOf } from "../../support/app-url.ts";
+import { tinyApp } from "../../support/apps.ts";
+import { eventually } from "../../support/eventually.ts";
+import { slipway, startSlipway } from "../../support/slipway.ts";
+import { type TestStack, startTestStack } from "../../support/stack.ts";
+
+type Listed = { images: { digest: string; replication: { status: string; attempts: number } }[] };
+
+let stack: TestStack;
+
+beforeAll(async () => {
+  stack = await startTestStack();
+  const bases = await slipway(stack.dataDir, ["image", "bases", "busybox"]);
+  expect(bases.code, bases.stderr).toBe(0);
+});
+
+afterAll(async () => {
+  signalRegistry("SIGCONT");
+  await stack?.stop();
+});
+
+const dockerfile = [
+  "FROM busybox AS tools",
+  "RUN sleep 2",
+  "FROM scratch",
+  "COPY --from=tools /bin/busybox /bin/busybox",
+  "COPY index.html /www/index.html",
+  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
+  "",
+].join("\n");
+
+describe("replication", () => {
+  it("is not in the way of a deploy while upstream hangs, is seen trying, and ends durable once upstream answers", async () => {
+    await using app = await tinyApp("web", "replicated", { Dockerfile: dockerfile });
+    const deploying = startSlipway(stack.dataDir, ["deploy", app.dir, "-o", "json"]);
+    // the source has been fetched by then: from here the run needs nothing of upstream
+    await eventually(() => expect(deploying.stderr()).toContain("RUN sleep 2"));
+    signalRegistry("SIGSTOP");
+    const { code, stdout, stderr } = await deploying.finished;
+    const { image } = JSON.parse(stdout) as { image: { digest: string } };
+    const meanwhile = await replicationOf(image.digest).finally(() => signalRegistry("SIGCONT"));
+    expect(code, stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "web"))).text()).toBe("replicated");
+    expect(["pending", "running", "retrying"]).toContain(meanwhile.status);
+
+    await eventually(async () => expect((await replicationOf(image.digest)).status).toBe("durable"), 90_000);
+    expect(await upstreamHas(image.digest)).toBe(true);
+  });
+
+  it("is waited for by `deploy --wait-for replicated`", async () => {
+    await using app = await tinyApp("waited", "waited");
+    const { code, stdout, stderr } = await slipway(stack.dataDir, ["deploy", app.dir, "-o", "json", "--wait-for", "replicated"]);
+    expect(code, stderr).toBe(0);
+    const { image } = JSON.parse(stdout) as { image: { digest: string } };
+    expect((await replicationOf(image.digest)).status).toBe("durable");
+  });
+});
+
+async function replicationOf(digest: string): Promise<{ status: string; attempts: number }> {
+  const { code, stdout, stderr } = await slipway(stack.dataDir, ["image", "list", "-o", "json"]);
+  expect(code, stderr).toBe(0);
+  const { images } = JSON.parse(stdout) as Listed;
+  const image = images.find((candidate) => candidate.digest === digest);
+  expect(image, stdout).toBeDefined();
+  return image!.replication;
+}
+
+async function upstreamHas(digest: string): Promise<boolean> {
+  const { status } = await fetch(`${stack.settings.registry.url}/v2/${stack.settings.defaultOrg}/web/manifests/${digest}`, {
+    method: "HEAD",
+  });
+  return status === 200;
+}
+
+function signalRegistry(signal: "SIGSTOP" | "SIGCONT"): void {
+  const registry = stack === undefined ? undefined : runningProcess(stackFiles.process(stack.settings, "registry").pidFile);
+  if (registry !== undefined) process.kill(registry.pid, signal);
+}
