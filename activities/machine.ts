@@ -30,10 +30,12 @@ export function createMachineActivities({ hostId, machines, router, logTail }: M
         return { ...toView(started), healthy: true };
       }),
 
-    switchRoute: ({ org, app, port, addresses }) =>
+    switchRoute: ({ org, app, machineIds, port, addresses }) =>
       withHeartbeat(async (signal) => {
         try {
-          return await router.putRoute(org, app, { targets: addresses.map((address) => ({ address, port })) }, signal);
+          const route = await routeTo({ org, app, port, addresses }, signal);
+          for (const id of machineIds) await machines.keepRunning(org, id, signal);
+          return route;
         } catch (error) {
           signal.throwIfAborted();
           throw activityFailure(
@@ -59,6 +61,17 @@ export function createMachineActivities({ hostId, machines, router, logTail }: M
     listMachines: ({ org, app }) =>
       withHeartbeat(async (signal) => (await machines.list({ org, labels: { [machineLabels.app]: app } }, signal)).map(toView)),
   };
+
+  async function routeTo(
+    { org, app, port, addresses }: { org: string; app: string; port: number | undefined; addresses: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<{ url?: string }> {
+    if (port === undefined) {
+      await router.deleteRoute(org, app, signal);
+      return {};
+    }
+    return await router.putRoute(org, app, { targets: addresses.map((address) => ({ address, port })) }, signal);
+  }
 
   async function start(plan: MachinePlan, signal: AbortSignal): Promise<MachineState> {
     try {

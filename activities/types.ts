@@ -55,8 +55,11 @@ export interface MachineActivities {
    * deterministic, a machine of that id that runs the digest is taken as it is. Heartbeats the checks' answers.
    */
   startMachine(input: StartMachineInput): Promise<MachineView>;
-  /** Sends new connections of the app to these machines and none else; answers when the router has persisted it. */
-  switchRoute(input: { org: string; app: string; port: number; addresses: readonly string[] }): Promise<{ url: string }>;
+  /**
+   * Makes these machines the app's live ones, which the host keeps running, and sends new connections to `addresses` and none else;
+   * without `port` the app takes no connections. Answers when the router has persisted it.
+   */
+  switchRoute(input: SwitchRouteInput): Promise<{ url?: string }>;
   /** Signal, wait, kill, remove with snapshot, network and lease. Idempotent. */
   removeMachine(input: { org: string; app: string; machineId: string; signal: string; timeoutMs: number }): Promise<void>;
   /** Machines of the app as containerd has them. */
@@ -74,6 +77,15 @@ export type StartMachineInput = {
   /** none: alive for a moment is healthy */
   checks: readonly HttpCheck[];
   healthyWithinMs: number;
+};
+
+export type SwitchRouteInput = {
+  org: string;
+  app: string;
+  /** every machine of the release, whether or not it takes connections */
+  machineIds: readonly string[];
+  port?: number;
+  addresses: readonly string[];
 };
 
 /** Activities of `control`. */

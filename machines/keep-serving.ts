@@ -4,7 +4,7 @@ import { cgroupPids, machineCgroup } from "./cgroup.ts";
 import { readNetworkRegistry } from "./network/network-registry.ts";
 import type { RouterClient } from "./router/admin-client.ts";
 import { foundGone, type Restarts, triedAgain } from "./restart-pause.ts";
-import { type Serving, servingMachines } from "./serving-machines.ts";
+import { servingMachines } from "./serving-machines.ts";
 import { machineLabels, type Machines, type MachineState } from "./types.ts";
 
 export type KeepServingDeps = {
@@ -27,7 +27,7 @@ const lookTimeoutMs = 120_000;
 const orgTimeoutMs = 10_000;
 
 /**
- * Machines of releases that the router serves run: one whose process is gone, and that nobody stopped on purpose, is started again.
+ * Machines of live releases run: one whose process is gone, and that nobody stopped on purpose, is started again.
  * All others are the business of the run that made them: an unproven release must be seen to fail.
  */
 export function createKeepServing(deps: KeepServingDeps): KeepServing {
@@ -42,9 +42,9 @@ export function createKeepServing(deps: KeepServingDeps): KeepServing {
       machines.list({ labels: { [machineLabels.role]: "app" } }, signal),
     ]);
     const serving = servingMachines(routes, all);
-    forgetOthers(serving.map(({ machine }) => keyOf(machine)));
+    forgetOthers(serving.map(keyOf));
     const gone = await withoutProcess(serving);
-    const due = gone.filter(({ machine }) => isDue(keyOf(machine)));
+    const due = gone.filter((machine) => isDue(keyOf(machine)));
     for (let from = 0; from < due.length; from += atOnce) {
       await Promise.all(due.slice(from, from + atOnce).map((each) => startAgain(each, signal)));
     }
@@ -63,17 +63,17 @@ export function createKeepServing(deps: KeepServingDeps): KeepServing {
   }
 
   /** A process that containerd does not answer for may run: containerd has just come back, or is slow. Then a second look decides. */
-  async function withoutProcess(serving: readonly Serving[]): Promise<readonly Serving[]> {
-    const ended = serving.filter(({ machine }) => machine.state === "stopped" || machine.state === "created");
+  async function withoutProcess(serving: readonly MachineState[]): Promise<readonly MachineState[]> {
+    const ended = serving.filter((machine) => machine.state === "stopped" || machine.state === "created");
     const inDoubt = new Set<string>();
-    for (const { machine } of ended) {
+    for (const machine of ended) {
       if (machine.exit !== undefined) continue;
       const pids = await cgroupPids(machineCgroup(settings.instance, machine.org, machine.id));
       if (pids.length > 0) inDoubt.add(keyOf(machine));
     }
     const before = doubtful;
     doubtful = inDoubt;
-    return ended.filter(({ machine }) => !inDoubt.has(keyOf(machine)) || before.has(keyOf(machine)));
+    return ended.filter((machine) => !inDoubt.has(keyOf(machine)) || before.has(keyOf(machine)));
   }
 
   function isDue(key: string): boolean {
@@ -82,7 +82,7 @@ export function createKeepServing(deps: KeepServingDeps): KeepServing {
     return state.dueAtMs <= now();
   }
 
-  async function startAgain({ route, machine }: Serving, signal: AbortSignal): Promise<void> {
+  async function startAgain(machine: MachineState, signal: AbortSignal): Promise<void> {
     const { org, id } = machine;
     const key = keyOf(machine);
     const tried = triedAgain(foundGone(restarts.get(key), now()), now());
@@ -92,7 +92,7 @@ export function createKeepServing(deps: KeepServingDeps): KeepServing {
       if (started === undefined) return;
       const { address: from } = machine;
       if (from !== undefined && started.address !== undefined && started.address !== from) {
-        await router.moveTarget(org, route.app, { from, to: started.address }, signal);
+        await router.moveTarget(org, machine.labels[machineLabels.app]!, { from, to: started.address }, signal);
       }
       log.info({ org, machine: id, exitCode: machine.exit?.code, inARow: tried.inARow }, "started a machine again");
     } catch (error) {

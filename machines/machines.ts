@@ -17,7 +17,7 @@ import { checkPlan } from "./check-plan.ts";
 import { allDone } from "./all-done.ts";
 import { clearMachine, restartMachine, startMachine } from "./start-machine.ts";
 import { stopTask } from "./stop-task.ts";
-import type { MachinePlan, Machines, MachineState, StopOptions } from "./types.ts";
+import { machineLabels, type MachinePlan, type Machines, type MachineState, type StopOptions } from "./types.ts";
 
 export type MachinesDeps = {
   readonly containerd: Containerd;
@@ -106,6 +106,12 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     ensureNetwork: async (org, signal) => (await networks.ensure(org, signal)).network,
     start: (plan, signal) => inTurn(`${plan.org}/${plan.id}`, () => start(plan, signal)),
     revive: (org, id, signal) => inTurn(`${org}/${id}`, () => revive(org, id, signal)),
+    keepRunning: (org, id, signal) =>
+      inTurn(`${org}/${id}`, async () => {
+        const container = { id, labels: { [machineLabels.live]: "true" } };
+        const updateMask = { paths: [`labels.${machineLabels.live}`] };
+        await orUndefined(namespaceOf(org).containers.update({ container, updateMask }, { signal }));
+      }),
     inspect,
     async list({ org, labels = {} }, signal) {
       const orgs = org === undefined ? Object.keys((await readNetworkRegistry(settings)).orgs) : [org];

@@ -1,17 +1,19 @@
-import type { RouteView } from "./router/router.ts";
+import type { Route } from "./router/routes.ts";
 import { machineLabels, type MachineState } from "./types.ts";
 
-export type Serving = { readonly route: RouteView; readonly machine: MachineState };
-
-/** Those of a release of which a route names a machine; one for each slot. */
-export function servingMachines(routes: readonly RouteView[], machines: readonly MachineState[]): readonly Serving[] {
-  return routes.flatMap((route) => {
-    const ofApp = machines.filter(({ org, labels }) => org === route.org && labels[machineLabels.app] === route.app);
-    const addresses = new Set(route.targets.map(({ address }) => address));
-    const named = ofApp.filter(({ address }) => address !== undefined && addresses.has(address));
-    const version = Math.max(...named.map(versionOf));
-    const slots = new Map(ofApp.filter((machine) => versionOf(machine) === version).map((machine) => [slotOf(machine), machine]));
-    return [...slots.values()].map((machine) => ({ route, machine }));
+/**
+ * Those of each app's live release, one for each slot: the newest of which a machine is marked as live or named by the app's route.
+ * The mark alone tells for an app that takes no connections; the route alone, when a switch to it ended half-way.
+ */
+export function servingMachines(routes: readonly Route[], machines: readonly MachineState[]): readonly MachineState[] {
+  const apps = Map.groupBy(machines, ({ org, labels }) => `${org}/${labels[machineLabels.app]}`);
+  return [...apps].flatMap(([key, ofApp]) => {
+    const route = routes.find(({ org, app }) => `${org}/${app}` === key);
+    const routed = new Set(route?.targets.map(({ address }) => address));
+    const isLive = ({ address, labels }: MachineState) =>
+      labels[machineLabels.live] !== undefined || (address !== undefined && routed.has(address));
+    const version = Math.max(...ofApp.filter(isLive).map(versionOf));
+    return [...new Map(ofApp.filter((machine) => versionOf(machine) === version).map((machine) => [slotOf(machine), machine])).values()];
   });
 }
 

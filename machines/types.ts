@@ -56,6 +56,8 @@ export interface Machines {
   start(plan: MachinePlan, signal: AbortSignal): Promise<MachineState>;
   /** Starts a machine whose process is gone once more, as it was planned. Undefined when it was removed, or stopped on purpose. */
   revive(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined>;
+  /** Marks a machine as a live release's: from now on the host starts it again when its process ends. Nothing happens when it is gone. */
+  keepRunning(org: string, id: string, signal: AbortSignal): Promise<void>;
   inspect(org: string, id: string, signal: AbortSignal): Promise<MachineState | undefined>;
   list(filter: { org?: string; labels?: Readonly<Record<string, string>> }, signal: AbortSignal): Promise<MachineState[]>;
   /** Stops the process and keeps the container, its snapshot and its address plan: `start` brings it back. */
@@ -73,4 +75,6 @@ export const machineLabels = {
   version: "slipway.version",
   digest: "slipway.digest",
   role: "slipway.role",
+  /** on the machines of a release that was accepted, set when it was */
+  live: "slipway.live",
 } as const;

@@ -96,11 +96,15 @@ async function startReplication(input: ReplicateImageInput): Promise<string> {
 
 async function switchOver(here: HostActivities, input: DeployInput, machines: readonly MachineView[]): Promise<string | undefined> {
   const { org, app, config } = input;
-  if (config.http === undefined) return undefined;
+  const machineIds = machines.map(({ id }) => id);
+  if (config.http === undefined) {
+    const { url } = await here.switchRoute({ org, app, machineIds, addresses: [] }, `keep ${machines.length} machine(s) of ${app} running`);
+    return url;
+  }
   const serving = machines.filter((machine) => machine.group === servingGroup(config.groups));
   const addresses = serving.flatMap((machine) => machine.address ?? []);
   const { url } = await here.switchRoute(
-    { org, app, port: config.http.internalPort, addresses },
+    { org, app, machineIds, port: config.http.internalPort, addresses },
     `send ${app}'s requests to ${serving.length} machine(s)`,
   );
   return url;

@@ -299,6 +299,18 @@ describe("machines on containerd", () => {
     await remove("builder");
   });
 
+  test("the mark of a live release stays with a machine that is started again", async () => {
+    const first = await start("marked");
+    expect(first.labels["slipway.live"]).toBeUndefined();
+    await lab.machines.keepRunning(org, "marked", signal);
+    process.kill(first.pid!, "SIGKILL");
+    await until(async () => (await lab.machines.inspect(org, "marked", signal))?.state === "stopped");
+    const again = await lab.machines.revive(org, "marked", signal);
+    expect(again).toMatchObject({ state: "running", labels: { "slipway.live": "true", "slipway.role": "app" } });
+    await lab.machines.keepRunning(org, "never-was", signal);
+    await remove("marked");
+  });
+
   test("a torn-down host holds nothing of ours, and what was not stopped on purpose can be brought back where it was", async () => {
     const ran = await start("comes-back");
     await start("stays-away");

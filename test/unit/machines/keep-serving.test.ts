@@ -28,12 +28,26 @@ const route = (app: string, ...addresses: string[]): RouteView => ({
   listening: true,
   inFlight: {},
 });
-const ids = (routes: RouteView[], machines: MachineState[]) => servingMachines(routes, machines).map((found) => found.machine.id);
+const ids = (routes: RouteView[], machines: MachineState[]) => servingMachines(routes, machines).map(({ id }) => id);
 
 describe("machines that are kept serving", () => {
   test("are those of the release that a route names, other groups' too", () => {
     const machines = [machine("web-app-0-v2", "10.0.0.2"), machine("web-app-1-v2", "10.0.0.3"), machine("web-jobs-0-v2", "10.0.0.4")];
     expect(ids([route("web", "10.0.0.2")], machines)).toEqual(["web-app-0-v2", "web-app-1-v2", "web-jobs-0-v2"]);
+  });
+
+  test("are the newest that are marked as live, of an app that has no route or whose route was not switched yet", () => {
+    const live = (found: MachineState) => ({ ...found, labels: { ...found.labels, "slipway.live": "true" } });
+    const machines = [
+      live(machine("mail-jobs-0-v1", "10.0.0.2")),
+      live(machine("mail-jobs-0-v2", "10.0.0.3")),
+      live(machine("mail-jobs-1-v2", "10.0.0.4")),
+      machine("mail-jobs-0-v3", "10.0.0.5"),
+      live(machine("web-app-0-v1", "10.0.0.6")),
+      machine("web-app-0-v2", "10.0.0.7"),
+    ];
+    expect(ids([route("web", "10.0.0.6")], machines)).toEqual(["mail-jobs-0-v2", "mail-jobs-1-v2", "web-app-0-v1"]);
+    expect(ids([route("web", "10.0.0.7")], machines).at(-1)).toBe("web-app-0-v2");
   });
 
   test("are neither an unproven release's, nor a retired one's, nor those of an app or org without a route", () => {
@@ -44,7 +58,7 @@ describe("machines that are kept serving", () => {
       machine("api-app-0-v1", "10.0.0.5"),
       machine("web-app-0-v2", "10.0.0.3", { org: "rival" }),
     ];
-    expect(servingMachines([route("web", "10.0.0.3")], machines)).toMatchObject([{ machine: { id: "web-app-0-v2", org: "acme" } }]);
+    expect(servingMachines([route("web", "10.0.0.3")], machines)).toMatchObject([{ id: "web-app-0-v2", org: "acme" }]);
     expect(ids([route("web"), route("shop", "10.0.0.5")], machines)).toEqual([]);
   });
 });
