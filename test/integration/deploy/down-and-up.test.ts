@@ -8,7 +8,7 @@ import { readNetworkRegistry, networksOf } from "../../../machines/network/netwo
 import { runProgram } from "../../../machines/run-program.ts";
 import { down } from "../../../stack/down.ts";
 import { shimsOf } from "../../../stack/shims.ts";
-import { type SourceDir, tinyApp } from "../../support/apps.ts";
+import { type SourceDir, sourceDir, tinyApp } from "../../support/apps.ts";
 import { eventually } from "../../support/eventually.ts";
 import { slipway } from "../../support/slipway.ts";
 import { startTestStack, type TestStack } from "../../support/stack.ts";
@@ -16,14 +16,20 @@ import { startTestStack, type TestStack } from "../../support/stack.ts";
 const machineId = "web-app-0-v1";
 let stack: TestStack;
 let source: SourceDir;
+let worker: SourceDir;
 let url = "";
 
 beforeAll(async () => {
   stack = await startTestStack();
   source = await tinyApp("web", "still here");
+  worker = await sourceDir({
+    Dockerfile: 'FROM busybox\nENTRYPOINT ["/bin/busybox", "sleep", "1000000"]\n',
+    "slipway.toml": 'app = "jobs"\nkill_timeout = "1s"\n',
+  });
   for (const args of [
     ["image", "bases", "busybox"],
     ["deploy", source.dir],
+    ["deploy", worker.dir],
   ]) {
     const { code, stderr } = await slipway(stack.dataDir, args);
     expect(code, stderr).toBe(0);
@@ -34,6 +40,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await source?.[Symbol.asyncDispose]();
+  await worker?.[Symbol.asyncDispose]();
   await stack?.stop();
 });
 
@@ -51,6 +58,13 @@ test("after down and up the app answers at the same URL, and in between nothing 
 
   await stack.up();
   await answersAgain();
+  await machinePid("jobs");
+});
+
+test("an app that takes no connections runs again after its process was killed", async () => {
+  const pid = await machinePid("jobs");
+  process.kill(pid, "SIGKILL");
+  await eventually(async () => expect(await machinePid("jobs")).not.toBe(pid), 30_000);
 });
 
 test("a release deployed before down can be followed by another after up", async () => {
@@ -120,12 +134,12 @@ function commandOf(pid: string): string {
   }
 }
 
-/** Of the machine that serves, whichever release it is of. */
-async function machinePid(): Promise<number> {
+/** Of the app's live machine, whichever release it is of. */
+async function machinePid(app = "web"): Promise<number> {
   const { instance, defaultOrg: org } = stack.settings;
   let pids: number[] = [];
   await eventually(async () => {
-    const ids = readdirSync(path.dirname(instancePaths.machineDir(stack.settings, org, machineId))).filter((id) => id.startsWith("web-"));
+    const ids = readdirSync(path.dirname(instancePaths.machineDir(stack.settings, org, machineId))).filter((id) => id.startsWith(`${app}-`));
     expect(ids).toHaveLength(1);
     const dir = (await cgroupDirs(machineCgroup(instance, org, ids[0]!))).find((each) => existsSync(path.join(each, "cgroup.procs")))!;
     pids = readFileSync(path.join(dir, "cgroup.procs"), "utf8").trim().split("\n").filter(Boolean).map(Number);
