@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
+import { answerBadUrl } from "../oci/routes/bad-url.ts";
 import { type DistributionLog, registerDistribution } from "../oci/routes/register-distribution.ts";
 import { DistributionError } from "../oci/errors.ts";
 import type { DistributionTarget } from "../oci/routes/distribution-call.ts";
@@ -74,7 +75,12 @@ export function openListener(options: ListenerOptions): Listener {
 }
 
 function createApp({ org, store, log }: ListenerOptions): FastifyInstance {
-  const app = fastify({ logger: false, forceCloseConnections: true, http: { headersTimeout: headersTimeoutMs, maxHeaderSize: 16 * 1024 } });
+  const app = fastify({
+    logger: false,
+    forceCloseConnections: true,
+    frameworkErrors: answerBadUrl,
+    http: { headersTimeout: headersTimeoutMs, maxHeaderSize: 16 * 1024 },
+  });
   app.addHook("onSend", async (request, reply) => {
     if (request.distribution?.ns !== undefined) reply.header("oci-namespace", request.distribution.ns);
   });

@@ -1,5 +1,6 @@
 import { HeadBucketCommand, type S3Client } from "@aws-sdk/client-s3";
 import Fastify, { type FastifyInstance } from "fastify";
+import { answerBadUrl } from "../oci/routes/bad-url.ts";
 import { type DistributionLog, registerDistribution } from "../oci/routes/register-distribution.ts";
 import type { DistributionStore } from "../oci/store.ts";
 
@@ -16,7 +17,7 @@ export type RegistryAppOptions = {
 
 /** The registry's HTTP side: the Distribution API, `/healthz` (this process answers) and `/readyz` (so does its bucket). */
 export function createRegistryApp({ store, s3, bucket, log }: RegistryAppOptions): FastifyInstance {
-  const app = Fastify({ connectionTimeout: silentConnectionMs, forceCloseConnections: "idle" });
+  const app = Fastify({ connectionTimeout: silentConnectionMs, forceCloseConnections: "idle", frameworkErrors: answerBadUrl });
   app.get("/healthz", async () => ({ status: "ok" }));
   app.get("/readyz", async (_request, reply) => {
     try {

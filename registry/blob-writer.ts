@@ -1,12 +1,14 @@
-import { createHash, randomUUID } from "node:crypto";
-import { type Readable, addAbortSignal } from "node:stream";
+import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
 import { type Digest, digestAlgorithm } from "../oci/digest.ts";
 import { DistributionError } from "../oci/errors.ts";
 import type { Bucket } from "./bucket.ts";
 import type { IdleTails } from "./idle-tails.ts";
 import { type MultipartUpload, openMultipartUpload } from "./multipart-upload.ts";
 import type { PartBuffers } from "./part-buffers.ts";
-import { storageKeys } from "./storage-keys.ts";
+import { readPatiently } from "./read-patiently.ts";
+import { formatRecord } from "./records.ts";
+import { type WrittenBy, storageKeys } from "./storage-keys.ts";
 
 /** The bytes of one blob on their way into the bucket, under an opaque key and invisible until somebody publishes that key. */
 export type BlobWriter = {
@@ -25,10 +27,13 @@ const smallPartBytes = 8 * 1024 * 1024;
 /** parts double after this many, so that 10 000 of them hold 150 GiB instead of 78 */
 const smallParts = 1000;
 
-export function openBlobWriter(deps: { bucket: Bucket; buffers: PartBuffers; tails: IdleTails }): BlobWriter {
-  const { bucket, buffers, tails } = deps;
-  const id = randomUUID();
-  const key = storageKeys.bytes(id.replaceAll("-", ""));
+/** a client that sends nothing for this long gives its buffer to one that does */
+const bufferPatienceMs = 1_000;
+
+export type BlobWriterDeps = { readonly bucket: Bucket; readonly buffers: PartBuffers; readonly tails: IdleTails };
+
+export function openBlobWriter({ bucket, buffers, tails }: BlobWriterDeps, id: WrittenBy): BlobWriter {
+  const key = storageKeys.bytes(id);
   const hash = createHash("sha256");
   const tail = tails.open(id);
   let multipart: MultipartUpload | undefined;
@@ -70,7 +75,14 @@ export function openBlobWriter(deps: { bucket: Bucket; buffers: PartBuffers; tai
     let buffer: Buffer | undefined;
     let filled = 0;
     try {
-      for await (const chunk of addAbortSignal(signal, body) as AsyncIterable<Buffer>) {
+      for await (const chunk of readPatiently(body, { patienceMs: bufferPatienceMs, signal })) {
+        if (chunk === "waiting") {
+          if (buffer === undefined || !buffers.wanted) continue;
+          const idle = buffer;
+          buffer = undefined;
+          await keepTail(idle, filled);
+          continue;
+        }
         let rest = chunk;
         while (rest.length > 0) {
           if (buffer === undefined) {
@@ -117,6 +129,12 @@ export function openBlobWriter(deps: { bucket: Bucket; buffers: PartBuffers; tai
     }
   };
 
+  const discard = async (): Promise<void> => {
+    const soon = AbortSignal.timeout(10_000);
+    await bucket.delete(key, soon);
+    await bucket.delete(storageKeys.unlinked(id), soon);
+  };
+
   const abort = async (): Promise<void> => {
     await multipart?.abort();
     await tail.drop();
@@ -137,11 +155,12 @@ export function openBlobWriter(deps: { bucket: Bucket; buffers: PartBuffers; tai
         await abort();
         return known;
       }
+      await bucket.put(storageKeys.unlinked(id), formatRecord({ digest }), signal);
       await store(signal);
       await tail.drop();
       if (!early) {
         await prove(digest, signal).catch(async (error: unknown) => {
-          await bucket.delete(key, AbortSignal.timeout(10_000)).catch(() => {});
+          await discard().catch(() => {});
           throw error;
         });
       }

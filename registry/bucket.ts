@@ -24,9 +24,12 @@ export type Bucket = {
   put(key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<void>;
   /** false when the condition did not hold */
   putIf(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<boolean>;
+  /** Removing what is not there is no error. */
   delete(key: string, signal: AbortSignal): Promise<void>;
   /** Keys under a prefix in byte order, at most `limit`. */
   list(prefix: string, page: { limit?: number; startAfter?: string }, signal: AbortSignal): Promise<readonly string[]>;
+  /** All objects under a prefix, fetched page by page. */
+  walk(prefix: string, signal: AbortSignal): AsyncGenerator<{ readonly key: string; readonly changedAtMs: number }>;
 };
 
 const mostConflicts = 5;
@@ -107,5 +110,16 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         } while (token !== undefined && keys.length < limit);
         return keys;
       }),
+    walk: async function* (prefix, signal) {
+      for (let from = {}, more = true; more;) {
+        const request = new ListObjectsV2Command({ Bucket: name, Prefix: prefix, MaxKeys: pageSize, ...from });
+        const page = await guard(signal, async () => s3.send(request, { abortSignal: signal }));
+        for (const { Key, LastModified } of page.Contents ?? []) {
+          if (Key !== undefined) yield { key: Key, changedAtMs: LastModified?.getTime() ?? Date.now() };
+        }
+        more = page.IsTruncated === true && page.NextContinuationToken !== undefined;
+        from = { ContinuationToken: page.NextContinuationToken };
+      }
+    },
   };
 }

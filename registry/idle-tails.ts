@@ -1,5 +1,5 @@
 import type { Bucket } from "./bucket.ts";
-import { storageKeys } from "./storage-keys.ts";
+import { type WrittenBy, storageKeys } from "./storage-keys.ts";
 
 /** What an upload session holds between two requests: bytes that are too few for a part of their own. */
 export type IdleTail = {
@@ -11,7 +11,7 @@ export type IdleTail = {
   drop(): Promise<void>;
 };
 
-export type IdleTails = { open(id: string): IdleTail };
+export type IdleTails = { open(id: WrittenBy): IdleTail };
 
 /** The S3 client has its own time limits; a request that goes away must not take bytes with it that it has delivered. */
 const unhurried = new AbortController().signal;

@@ -4,6 +4,7 @@ import { settingsFromEnvironment } from "../config/settings.ts";
 import { createRegistryApp } from "./app.ts";
 import { ensureBucket } from "./ensure-bucket.ts";
 import { createS3Client } from "./s3-client.ts";
+import { keepSwept } from "./keep-swept.ts";
 import { openS3Store } from "./s3-store.ts";
 
 /** what is left of the 5 s that a process has to end; requests still under way then are cut off */
@@ -17,13 +18,18 @@ process.once("SIGINT", () => stopping.abort());
 
 const { bucket } = settings.s3;
 const s3 = createS3Client(settings.s3);
-const store = openS3Store({ s3, bucket });
+/** no other running process has it: host ids are unique, and so is a port of a host */
+const writer = `${settings.hostId}.${settings.instance}.${settings.registry.listen.port}`;
+const store = openS3Store({ s3, bucket, writer });
 const app = createRegistryApp({ store, s3, bucket, log });
 
+let swept = Promise.resolve();
 try {
   await ensureBucket({ s3, bucket, onRetry: (error) => log.warn({ err: error }, "waiting for S3") }, stopping.signal);
   await app.listen(settings.registry.listen);
   announceReady(settings.runDir, "registry");
+  // it has the port, so the former process has not
+  swept = keepSwept((signal) => store.sweep(signal), log, stopping.signal);
   log.info({ address: app.listeningOrigin, bucket }, "listening");
   await new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve(), { once: true }));
   log.info("stopping");
@@ -35,6 +41,7 @@ try {
     process.exitCode = 1;
   }
 } finally {
+  await swept;
   await store[Symbol.asyncDispose]();
   s3.destroy();
 }

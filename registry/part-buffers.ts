@@ -1,6 +1,8 @@
 /** A fixed set of buffers that all uploads of a process share: their number times their size is the memory a push can take. */
 export type PartBuffers = {
   readonly sizeBytes: number;
+  /** somebody waits for one */
+  readonly wanted: boolean;
   /** Waits for a free one, first come first served. */
   acquire(signal: AbortSignal): Promise<Buffer>;
   release(buffer: Buffer): void;
@@ -12,6 +14,9 @@ export function createPartBuffers({ count, sizeBytes }: { count: number; sizeByt
   let made = 0;
   return {
     sizeBytes,
+    get wanted() {
+      return waiting.length > 0;
+    },
     acquire: async (signal) => {
       signal.throwIfAborted();
       const buffer = free.pop();

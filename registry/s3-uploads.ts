@@ -7,11 +7,14 @@ import { type BlobWriter, openBlobWriter } from "./blob-writer.ts";
 import type { Bucket } from "./bucket.ts";
 import { type IdleTails, createIdleTails } from "./idle-tails.ts";
 import { type PartBuffers, createPartBuffers } from "./part-buffers.ts";
+import type { OpenIds } from "./open-ids.ts";
 import { linkBlob, publishDigest, readDigestRecord } from "./s3-blobs.ts";
+import { type WrittenBy, storageKeys } from "./storage-keys.ts";
 
 type Session = {
   readonly id: string;
   readonly repository: Repository;
+  readonly bytes: WrittenBy;
   readonly writer: BlobWriter;
   /** the end of the last request that touched it: one at a time */
   turn: Promise<unknown>;
@@ -25,16 +28,19 @@ export type S3UploadOptions = {
   readonly idleTimeoutMs?: number;
 };
 
+/** Under whose name this process writes, and what of it is being written at the moment. */
+export type S3UploadDeps = { readonly bucket: Bucket; readonly writer: string; readonly openIds: OpenIds };
+
 export type S3Uploads = UploadStore & {
   /** Ends all sessions; nothing of them stays in the bucket. */
   close(): Promise<void>;
 };
 
 /**
- * Upload sessions over a bucket. They live in this process: another instance does not know them, and a crash ends them, leaving
- * an unfinished multipart upload behind. Memory is bounded by `partBuffers` times `partBufferBytes` plus `idleTailLimitBytes`.
+ * Upload sessions over a bucket. They live in this process: another instance does not know them, and a crash ends them; what it leaves
+ * in the bucket, `sweepLeftovers` removes. Memory is bounded by `partBuffers` times `partBufferBytes` plus `idleTailLimitBytes`.
  */
-export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): S3Uploads {
+export function createS3Uploads({ bucket, writer: writerName, openIds }: S3UploadDeps, options: S3UploadOptions = {}): S3Uploads {
   const { idleTimeoutMs = 60 * 60 * 1000 } = options;
   const buffers: PartBuffers = createPartBuffers({
     count: options.partBuffers ?? 16,
@@ -51,7 +57,11 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   };
   const end = async (session: Session): Promise<void> => {
     sessions.delete(session.id);
-    await session.writer.abort();
+    try {
+      await session.writer.abort();
+    } finally {
+      openIds.close(session.bytes.id);
+    }
   };
   const expire = async (): Promise<void> => {
     const latestMs = Date.now() - idleTimeoutMs;
@@ -62,8 +72,10 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   return {
     start: async (repository) => {
       const id = randomUUID();
-      const writer = openBlobWriter({ bucket, buffers, tails });
-      sessions.set(id, { id, repository, writer, turn: Promise.resolve(), usedAtMs: Date.now() });
+      // the id under which it writes is nobody's business
+      const bytes = { writer: writerName, id: openIds.open() };
+      const writer = openBlobWriter({ bucket, buffers, tails }, bytes);
+      sessions.set(id, { id, repository, bytes, writer, turn: Promise.resolve(), usedAtMs: Date.now() });
       return { id, receivedBytes: 0 };
     },
     status: async (repository, id) => statusOf(find(repository, id)),
@@ -89,7 +101,9 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
         find(repository, id);
         sessions.delete(id);
         try {
-          return await publish(bucket, session, digest, signal);
+          const published = await publish(bucket, session, digest, signal);
+          openIds.close(session.bytes.id);
+          return published;
         } catch (error) {
           await end(session);
           throw error;
@@ -104,15 +118,24 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   };
 }
 
-async function publish(bucket: Bucket, { repository, writer }: Session, digest: Digest, signal: AbortSignal) {
+async function publish(bucket: Bucket, { repository, bytes, writer }: Session, digest: Digest, signal: AbortSignal) {
   const sizeBytes = writer.receivedBytes;
   const existing = async () => (await readDigestRecord(bucket, digest, signal))?.key;
   const key = await writer.finish(digest, existing, signal);
   const record = await publishDigest(bucket, digest, { key, sizeBytes }, signal);
-  await linkBlob(bucket, repository, digest, record, signal);
-  // somebody else was first with the same bytes: ours are of no use
-  if (record.key !== key) await bucket.delete(key, AbortSignal.timeout(10_000)).catch(() => {});
+  const made = key === storageKeys.bytes(bytes);
+  await Promise.all([linkBlob(bucket, repository, digest, record, signal), ...(made ? [settleBytes(bucket, bytes, record.key)] : [])]);
   return { mediaType: "application/octet-stream", digest, size: sizeBytes };
+}
+
+/** Ours are named now, or somebody else was first with the same bytes and ours are of no use. What fails here, the sweep does. */
+async function settleBytes(bucket: Bucket, bytes: WrittenBy, namedKey: string): Promise<void> {
+  const signal = AbortSignal.timeout(10_000);
+  const key = storageKeys.bytes(bytes);
+  try {
+    if (namedKey !== key) await bucket.delete(key, signal);
+    await bucket.delete(storageKeys.unlinked(bytes), signal);
+  } catch {}
 }
 
 /** Requests for one session wait for each other: a client that reconnects may overtake the end of its own broken request. */

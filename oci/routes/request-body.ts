@@ -6,15 +6,31 @@ const highWaterMarkBytes = 256 * 1024;
 /** How long the rest of a refused body is read and thrown away, so that a client which reads only after sending still sees the answer. */
 const drainTimeoutMs = 30_000;
 
+/** A client that has not sent a byte for so long, though we would read it, is cut off; it may resume its upload. */
+const silentBodyMs = 30_000;
+
 /**
  * The body of a request as a stream that may be destroyed without taking the connection with it: a store that gives up in the middle
- * must still be answered for. Back-pressure reaches the client's socket; `onBytes` hears of each chunk.
+ * must still be answered for. Back-pressure reaches the client's socket; `onBytes` hears of each chunk. It breaks off, connection
+ * and all, when no byte comes for `silentMs` while some are wanted.
  */
-export function openRequestBody(request: IncomingMessage, onBytes: (count: number) => void): Readable {
+export function openRequestBody(request: IncomingMessage, onBytes: (count: number) => void, silentMs = silentBodyMs): Readable {
+  let silence: NodeJS.Timeout | undefined;
+  const expectBytes = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      body.destroy(new Error(`Cannot read request body: the client sent nothing for ${silentMs / 1000} s`));
+      request.destroy();
+    }, silentMs).unref();
+  };
   const body = new Readable({
     highWaterMark: highWaterMarkBytes,
-    read: () => void request.resume(),
+    read: () => {
+      expectBytes();
+      request.resume();
+    },
     destroy: (error, done) => {
+      clearTimeout(silence);
       detach();
       request.pause();
       done(error);
@@ -22,9 +38,14 @@ export function openRequestBody(request: IncomingMessage, onBytes: (count: numbe
   });
   const onData = (chunk: Buffer) => {
     onBytes(chunk.length);
-    if (!body.push(chunk)) request.pause();
+    if (body.push(chunk)) return expectBytes();
+    clearTimeout(silence);
+    request.pause();
   };
-  const onEnd = () => body.push(null);
+  const onEnd = () => {
+    clearTimeout(silence);
+    body.push(null);
+  };
   const onError = (error: Error) => body.destroy(error);
   const onClose = () => {
     if (!request.complete) body.destroy(new Error("Cannot read request body: the client closed the connection before its end"));

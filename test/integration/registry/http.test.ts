@@ -213,6 +213,11 @@ describe("registry over HTTP", () => {
     ["DELETE", `/v2/a/blobs/${digestOf("x")}`, 405, "UNSUPPORTED"],
     ["GET", "/v2/a%2f..%2fb/manifests/x", 400, "NAME_INVALID"],
     ["GET", "/v2/Upper/manifests/x", 400, "NAME_INVALID"],
+    ["GET", "/v2/%zz/manifests/x", 400, "NAME_INVALID"],
+    ["PUT", "/v2/a/manifests/%zz", 400, "MANIFEST_INVALID"],
+    ["GET", "/v2/a/blobs/sha256%3zabc", 400, "DIGEST_INVALID"],
+    ["PATCH", "/v2/a/blobs/uploads/%", 404, "BLOB_UPLOAD_UNKNOWN"],
+    ["GET", "/elsewhere/%zz", 404, "NOT_FOUND"],
     ["GET", "/v2/a/manifests/absent", 404, "MANIFEST_UNKNOWN"],
     ["PUT", "/v2/a/blobs/uploads/absent", 400, "DIGEST_INVALID"],
   ])("answers %s %s with %d %s", async (method, path, status, code) => {

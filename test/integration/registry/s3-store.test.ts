@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { parseRepository } from "../../../oci/repository.ts";
@@ -70,6 +70,28 @@ describe("S3 store with little memory", () => {
       expect(await scratch.keys()).toEqual(before);
       expect(await scratch.multipartUploads()).toBe(0);
     }
+  });
+
+  it("lends the buffers of clients that send nothing to those that do, and takes up with them later", async () => {
+    const bytes = randomBytes(7 * mebibyte);
+    const stalled = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const body = new PassThrough();
+        const { id } = await store.uploads.start(repository, signal);
+        const appended = store.uploads.append(repository, id, 0, body, signal);
+        body.write(bytes.subarray(0, 1_000_000));
+        return { id, body, appended };
+      }),
+    );
+    const quick = await store.uploads.start(repository, signal);
+    await store.uploads.append(repository, quick.id, 0, Readable.from([bytes]), signal);
+    await store.uploads.finish(repository, quick.id, digestOf(bytes), signal);
+    for (const { id, body, appended } of stalled) {
+      body.end(bytes.subarray(1_000_000));
+      expect(await appended).toMatchObject({ receivedBytes: bytes.length });
+      await store.uploads.finish(repository, id, digestOf(bytes), signal);
+    }
+    expect(await scratch.keys("unlinked/")).toEqual([]);
   });
 
   it("keeps the bytes of one digest once, whoever pushes them", async () => {
