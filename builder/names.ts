@@ -1,4 +1,5 @@
 import path from "node:path";
+import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 
 /** The builder is the one machine of an org that is no app's. */
@@ -7,9 +8,8 @@ export const builderMachineId = "builder";
 /** The mirror as everything in an org's network knows it. */
 export const mirrorName = (settings: Settings): string => `_api.internal:${settings.mirror.port}`;
 
-/** Where the builder's API socket appears on the host; its folder is bind-mounted into the machine. */
-export const builderSocketDir = (settings: Settings, org: string): string => path.join(settings.runDir, "builders", org);
-export const builderSocket = (settings: Settings, org: string): string => path.join(builderSocketDir(settings, org), "buildkitd.sock");
+export const builderSocket = instancePaths.builderSocket;
+export const builderSocketDir = (settings: Settings, org: string): string => path.dirname(builderSocket(settings, org));
 
 /** As gRPC names it. */
 export const builderAddress = (settings: Settings, org: string): string => `unix:${builderSocket(settings, org)}`;

@@ -5,6 +5,8 @@ import type { Settings } from "./settings.ts";
 export const instancePaths = {
   settings: (dataDir: string) => path.join(dataDir, "settings.json"),
   orgDir: (s: Settings, org: string) => path.join(s.dataDir, "orgs", org),
+  /** where the builder's API appears on the host; its folder is bind-mounted into the machine */
+  builderSocket: (s: Settings, org: string) => path.join(s.runDir, "builders", org, "buildkitd.sock"),
   builderCache: (s: Settings, org: string) => path.join(s.dataDir, "orgs", org, "builder"),
   networks: (s: Settings) => path.join(s.dataDir, "networks.json"),
   cniState: (s: Settings) => path.join(s.dataDir, "cni"),

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
+import { isOrgName, orgNameRule } from "./org-name.ts";
 
 const port = z.number().int().min(1).max(65535);
 const absolutePath = z.string().refine((text) => path.isAbsolute(text), "expected an absolute path");
@@ -17,7 +18,7 @@ export const settingsSchema = z.strictObject({
   /** sockets and pids; short, as a unix socket's path holds 107 bytes */
   runDir: absolutePath,
   hostId: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
-  defaultOrg: z.string(),
+  defaultOrg: z.string().refine(isOrgName, `expected ${orgNameRule}`),
   tools: z.strictObject({ binDir: absolutePath, shareDir: absolutePath }),
   temporal: z.strictObject({
     address: z.string(),

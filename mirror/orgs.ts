@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import path from "node:path";
 import { z } from "zod";
+import { isOrgName, orgNameRule } from "../config/org-name.ts";
 import { orgNamespace } from "../config/paths.ts";
 import { type Containerd, ensureNamespace } from "../containerd/client.ts";
 import { deleteLease, listLeases } from "../containerd/leases.ts";
@@ -13,7 +14,7 @@ import { type StoreSources, selectStore } from "./select-store.ts";
 import type { MirrorLog } from "./unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./upload-store.ts";
 
-export const orgName = z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "expected lower-case letters, digits and single hyphens");
+export const orgName = z.string().refine(isOrgName, `expected ${orgNameRule}`);
 export const orgAddresses = z.array(z.string().refine((text) => isIP(text) !== 0, "expected an IP address")).max(8);
 const orgsFile = z.record(orgName, orgAddresses);
 

@@ -5,12 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { identifyProcess, isRunning, type ProcessIdentity, processIdentitySchema } from "../config/process-identity.ts";
 import { waitUntilReady } from "./probe.ts";
 import type { ProcessSpec } from "./process-spec.ts";
+import { StackError } from "./stack-error.ts";
 
 export type ProcessFiles = { readonly pidFile: string; readonly logFile: string };
-
-export class StackError extends Error {
-  override readonly name = "StackError";
-}
 
 /**
  * Starts a process that outlives this one: a session of its own, its output straight into the log file, its identity in the pid file.

@@ -3,12 +3,14 @@ import { rm } from "node:fs/promises";
 import { lockFile } from "../config/file-lock.ts";
 import type { Settings } from "../config/settings.ts";
 import { teardownHost } from "../machines/teardown.ts";
-import { runningProcess, StackError, startProcess, stopProcess, untilReady } from "./child-process.ts";
+import { runningProcess, startProcess, stopProcess, untilReady } from "./child-process.ts";
 import { containerdDaemon } from "./engines.ts";
+import { leaveExistingContainerd } from "./existing-containerd.ts";
 import { stackFiles } from "./files.ts";
 import { leftovers, removeEmptyCgroups } from "./leftovers.ts";
 import { unmountBelow } from "./mounts.ts";
 import { containerdOptions } from "./processes.ts";
+import { StackError } from "./stack-error.ts";
 import { dataDirOf, existingSettings } from "./settings.ts";
 import { killShims, removeShimSockets } from "./shims.ts";
 import { specsOf } from "./status.ts";
@@ -41,6 +43,7 @@ export async function down(options: DownOptions, progress: (line: string) => voi
   }
   if (options.purge === true) {
     progress(`removing "${dataDir}"`);
+    if (settings !== undefined) await leaveExistingContainerd(settings, signal);
     await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
   }
   return settings !== undefined;
@@ -54,7 +57,9 @@ async function stopAll(settings: Settings, progress: (line: string) => void, sig
   await Promise.all(starters.map(async (spec) => await stopOne(settings, spec)));
 
   progress("stopping the machines");
-  await removeMachines(settings, signal);
+  // a containerd of the operator may be dead: the rest is stopped all the same
+  const machines = await settled(removeMachines(settings, signal));
+  signal.throwIfAborted();
 
   progress("stopping the stack");
   await stopInOrder(settings, specs);
@@ -67,9 +72,17 @@ async function stopAll(settings: Settings, progress: (line: string) => void, sig
   removeEmptyCgroups(settings.instance);
 
   const left = await leftovers(settings, signal);
+  if (machines.failed) throw machines.error;
   if (left.length > 0)
     throw new StackError(`Cannot remove everything of instance ${settings.instance}:\n${left.map((line) => `  ${line}`).join("\n")}`);
   await rm(settings.runDir, { recursive: true, force: true });
+}
+
+async function settled(work: Promise<void>): Promise<{ failed: false } | { failed: true; error: unknown }> {
+  return await work.then(
+    () => ({ failed: false }),
+    (error: unknown) => ({ failed: true, error }),
+  );
 }
 
 async function removeMachines(settings: Settings, signal: AbortSignal): Promise<void> {

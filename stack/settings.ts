@@ -7,6 +7,7 @@ import { instancePaths } from "../config/paths.ts";
 import { loadSettings, type Settings } from "../config/settings.ts";
 import { defaultSettings, instanceId, ipv4Pools, preferredPorts, type StackPorts } from "./default-settings.ts";
 import { anyFreePort, firstFreePort } from "./free-port.ts";
+import { StackError } from "./stack-error.ts";
 import { type HostAddress, hostAddresses, isInPool } from "./host-addresses.ts";
 
 export type SettingsOptions = {
@@ -32,16 +33,23 @@ export function existingSettings(options: Pick<SettingsOptions, "dataDir">): Set
   return existsSync(file) ? loadSettings(file) : undefined;
 }
 
-/** Reads the instance's settings, or makes and writes them; what is set stays, but for the folder of the tools and the CA bundle. */
+/**
+ * Reads the instance's settings, or makes and writes them; what is set stays, but for the folder of the tools and the CA bundle.
+ * @param accept what it throws keeps the settings from being written
+ * @throws StackError when another containerd is asked for than the instance has
+ */
 export async function resolveSettings(
   options: SettingsOptions,
   tools: Settings["tools"],
   env: NodeJS.ProcessEnv = process.env,
+  accept: (settings: Settings) => Promise<void> = async () => {},
 ): Promise<{ settings: Settings; changed: boolean }> {
   const dataDir = dataDirOf(options, env);
   await mkdir(dataDir, { recursive: true, mode: 0o711 });
   const file = instancePaths.settings(dataDir);
   const settings = refresh(existsSync(file) ? loadSettings(file) : await newSettings(dataDir, options, tools, env), tools, env);
+  requireSameContainerd(settings, containerdAsked(options, env));
+  await accept(settings);
   const text = `${JSON.stringify(settings, undefined, 2)}\n`;
   const changed = (await readFile(file, "utf8").catch(() => "")) !== text;
   if (changed) await writeSecretly(file, text);
@@ -50,7 +58,7 @@ export async function resolveSettings(
 
 async function newSettings(dataDir: string, options: SettingsOptions, tools: Settings["tools"], env: NodeJS.ProcessEnv): Promise<Settings> {
   const instance = instanceId(realpathSync(dataDir));
-  const containerdSocket = options.containerdSocket ?? (env.SLIPWAY_CONTAINERD || undefined);
+  const containerdSocket = containerdAsked(options, env);
   const settings = defaultSettings({
     dataDir: realpathSync(dataDir),
     runDir: options.runDir ?? path.join("/run/slipway", instance),
@@ -59,9 +67,23 @@ async function newSettings(dataDir: string, options: SettingsOptions, tools: Set
     ports: await choosePorts(options.ports ?? "preferred"),
     s3Keys: { accessKeyId: `slipway-${instance}`, secretAccessKey: randomBytes(24).toString("base64url") },
     ipv4Pool: freeIpv4Pool(instance, await hostAddresses(AbortSignal.timeout(10_000))),
-    ...(containerdSocket === undefined ? {} : { containerdSocket: path.resolve(containerdSocket) }),
+    ...(containerdSocket === undefined ? {} : { containerdSocket }),
   });
   return options.amend?.(settings) ?? settings;
+}
+
+function containerdAsked(options: SettingsOptions, env: NodeJS.ProcessEnv): string | undefined {
+  const socket = options.containerdSocket ?? env.SLIPWAY_CONTAINERD;
+  return socket ? path.resolve(socket) : undefined;
+}
+
+/** Machines and images of an instance are in its containerd: it cannot be exchanged under them. */
+function requireSameContainerd({ dataDir, containerd }: Settings, asked: string | undefined): void {
+  if (asked === undefined || asked === containerd.socket) return;
+  const found = containerd.managed ? "one of its own" : `the one at "${containerd.socket}"`;
+  throw new StackError(
+    `Cannot use containerd at "${asked}": the instance in "${dataDir}" has ${found}. Take it down first, with its data: slipway down --purge`,
+  );
 }
 
 function refresh(settings: Settings, tools: Settings["tools"], env: NodeJS.ProcessEnv): Settings {

@@ -10,13 +10,16 @@ import { isRunning } from "../config/process-identity.ts";
 import type { Settings } from "../config/settings.ts";
 import { installTools } from "../tools/install.ts";
 import type { ToolGroup } from "../tools/recipes.ts";
-import { logTail, runningProcess, sendSignal, StackError } from "./child-process.ts";
+import { logTail, runningProcess, sendSignal } from "./child-process.ts";
 import { containerdConfig } from "./engines.ts";
 import { entryPoint } from "./entry-point.ts";
 import { stackEnvironment } from "./environment.ts";
+import { requireUsableContainerd } from "./existing-containerd.ts";
 import { stackFiles } from "./files.ts";
 import { containerdOptions } from "./processes.ts";
 import { revisionsOf } from "./revision.ts";
+import { requireShortSockets } from "./socket-paths.ts";
+import { StackError } from "./stack-error.ts";
 import { dataDirOf, resolveSettings, type SettingsOptions } from "./settings.ts";
 import { specsOf, stackStatus } from "./status.ts";
 import { planFingerprint } from "./supervisor.ts";
@@ -47,7 +50,10 @@ export async function up(
     (holder) => progress(`waiting for process ${holder.pid}, which changes the stack`),
     signal,
   );
-  const { settings, changed } = await resolveSettings(options, tools);
+  const { settings, changed } = await resolveSettings(options, tools, process.env, async (found) => {
+    requireShortSockets(found);
+    await requireUsableContainerd(found, signal);
+  });
   const prepared = await prepareFiles(settings);
   const started = await ensureSupervisor(settings, progress, signal);
   const wasReady = (await stackStatus(settings)).ready;

@@ -3,11 +3,12 @@ import { up as startStack } from "../../stack/up.ts";
 import type { InstanceOptions } from "../instance.ts";
 import { toStderr, toStdout } from "../output.ts";
 
-export type UpOptions = InstanceOptions & { readonly quiet?: boolean };
-export type DownOptions = UpOptions & { readonly purge?: boolean };
+type StackOptions = InstanceOptions & { readonly quiet?: boolean };
+export type UpOptions = StackOptions & { readonly containerd?: string };
+export type DownOptions = StackOptions & { readonly purge?: boolean };
 
 const progressOf =
-  (options: UpOptions) =>
+  (options: StackOptions) =>
   (line: string): void => {
     if (options.quiet !== true) toStderr(`--> ${line}\n`);
   };
@@ -21,7 +22,11 @@ export function abortOnSignals(): AbortSignal {
 
 /** Brings the stack up on this machine. */
 export async function up(options: UpOptions): Promise<number> {
-  const { settings, changed } = await startStack(dataDirOption(options), progressOf(options), abortOnSignals());
+  const { settings, changed } = await startStack(
+    { ...dataDirOption(options), ...containerdOption(options) },
+    progressOf(options),
+    abortOnSignals(),
+  );
   toStdout(`${changed ? "up" : "up (nothing to change)"}: Temporal ${settings.temporal.uiUrl}, registry ${settings.registry.url}\n`);
   return 0;
 }
@@ -32,6 +37,9 @@ export async function down(options: DownOptions): Promise<number> {
   toStdout(stopped ? "down\n" : "down (nothing was set up)\n");
   return 0;
 }
+
+const containerdOption = ({ containerd }: UpOptions): { containerdSocket?: string } =>
+  containerd === undefined || containerd === "" ? {} : { containerdSocket: containerd };
 
 export const dataDirOption = (options: InstanceOptions): { dataDir?: string } =>
   options.dataDir === undefined ? {} : { dataDir: options.dataDir };

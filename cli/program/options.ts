@@ -1,4 +1,5 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { isOrgName, orgNameRule } from "../../config/org-name.ts";
 
 /** The command's exit code. */
 export type Action = (...args: never[]) => Promise<number> | number;
@@ -16,7 +17,12 @@ export function addCommand(parent: Command, usage: string, summary: string, exam
 export const addApp = (command: Command): Command =>
   command
     .option("-a, --app <name>", "app; default: the one of ./slipway.toml")
-    .addOption(new Option("--org <name>", "org; default: the instance's").env("SLIPWAY_ORG"));
+    .addOption(new Option("--org <name>", "org; default: the instance's").env("SLIPWAY_ORG").argParser(orgName));
+
+function orgName(text: string): string {
+  if (isOrgName(text)) return text;
+  throw new InvalidArgumentError(`Expected ${orgNameRule}.`);
+}
 
 export const addOutput = (command: Command): Command =>
   command.addOption(new Option("-o, --output <format>", "form of the result on stdout").choices(["text", "json", "jsonl"]).default("text"));

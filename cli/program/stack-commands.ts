@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { addCommand, addOutput } from "./options.ts";
 import type { Run } from "./program.ts";
 
@@ -8,6 +8,7 @@ export function addStackCommands(program: Command, run: Run): void {
     .action(async (options) => run(options, async () => (await import("../commands/demo.ts")).demo(options)));
 
   addCommand(program, "up", "install what is missing and start the stack on this machine", "sudo slipway up")
+    .addOption(new Option("--containerd <socket>", "use this containerd instead of one of Slipway's own").env("SLIPWAY_CONTAINERD"))
     .option("-q, --quiet", "no progress, only the result and errors")
     .action(async (options) => run(options, async () => (await import("../commands/up-down.ts")).up(options)));
 

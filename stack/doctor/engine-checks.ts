@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { Settings } from "../../config/settings.ts";
+import { leastContainerdVersion } from "../containerd-version.ts";
 import { check, type CheckRun, requireVersion } from "./check.ts";
 
 const run = promisify(execFile);
@@ -34,7 +35,7 @@ async function containerdVersion(settings: Settings, signal: AbortSignal): Promi
   const { stdout } = await run(ctr, ["--address", settings.containerd.socket, "--connect-timeout", "3s", "version"], { signal });
   const server = /^Server:\s+Version:\s+(\S+)/m.exec(stdout)?.[1];
   if (server === undefined) throw new Error(`does not answer at "${settings.containerd.socket}"`);
-  return requireVersion(server, "2.2.0");
+  return requireVersion(server, leastContainerdVersion);
 }
 
 async function temporalVersion({ temporal }: Settings, signal: AbortSignal): Promise<string> {

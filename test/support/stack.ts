@@ -6,7 +6,7 @@ import { runningProcess, sendSignal } from "../../stack/child-process.ts";
 import { down } from "../../stack/down.ts";
 import { stackFiles } from "../../stack/files.ts";
 import { stackStatus, type StackStatus } from "../../stack/status.ts";
-import { up } from "../../stack/up.ts";
+import { type UpOptions, up } from "../../stack/up.ts";
 import { makeOwnedDir, removeOwnedDir } from "./owned-dir.ts";
 
 export type TestStack = AsyncDisposable & {
@@ -22,10 +22,13 @@ export type TestStack = AsyncDisposable & {
 };
 
 /** A whole instance of its own in a folder of its own, on whatever ports are free, beside any other. */
-export async function startTestStack(amend: (settings: Settings) => Settings = (settings) => settings): Promise<TestStack> {
+export async function startTestStack(
+  amend: (settings: Settings) => Settings = (settings) => settings,
+  more: Pick<UpOptions, "containerdSocket"> = {},
+): Promise<TestStack> {
   const dir = await makeOwnedDir();
   const dataDir = path.join(dir, "data");
-  const options = { dataDir, runDir: path.join(dir, "run"), ports: "any", amend } as const;
+  const options = { dataDir, runDir: path.join(dir, "run"), ports: "any", amend, ...more } as const;
   const signal = () => AbortSignal.timeout(600_000);
   let stopped = false;
 

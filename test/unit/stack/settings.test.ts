@@ -76,6 +76,22 @@ test("settings are written once, for their owner only, and stay as they are", as
   expect((await stat(path.join(dataDir, "settings.json"))).mode & 0o777).toBe(0o600);
 });
 
+test("an existing containerd is taken from the option or the environment, and cannot be exchanged later", async () => {
+  const env = { SLIPWAY_CONTAINERD: "/run/containerd/containerd.sock" };
+  const { settings } = await resolveSettings({ dataDir, ports: "any" }, tools, env);
+  expect(settings.containerd).toMatchObject({ socket: "/run/containerd/containerd.sock", managed: false });
+  expect((await resolveSettings({ dataDir }, tools, {})).settings).toEqual(settings);
+  await expect(resolveSettings({ dataDir, containerdSocket: "/other.sock" }, tools, env)).rejects.toThrow(
+    /Cannot use containerd at "\/other.sock": .* has the one at "\/run\/containerd\/containerd.sock".*down --purge/,
+  );
+});
+
+test("settings that are not accepted are not written", async () => {
+  const refused = resolveSettings({ dataDir, ports: "any" }, tools, {}, () => Promise.reject(new Error("refused")));
+  await expect(refused).rejects.toThrow("refused");
+  expect(existingSettings({ dataDir })).toBeUndefined();
+});
+
 test("a new set of tools and a new CA bundle change the settings and nothing else", async () => {
   const options = { dataDir, ports: "any" } as const;
   const { settings } = await resolveSettings(options, tools, {});
