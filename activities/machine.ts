@@ -51,8 +51,8 @@ export function createMachineActivities({ hostId, machines, router, logTail }: M
       withHeartbeat(async (signal) => {
         const options: StopOptions = { signal: killSignal, timeoutMs };
         const machine = await machines.inspect(org, id, signal);
-        if (machine === undefined) return;
-        if (machine.address !== undefined && killSignal !== "SIGKILL") {
+        // without a container, too: a start that was killed leaves other things
+        if (machine?.address !== undefined && killSignal !== "SIGKILL") {
           await router.awaitDrained(org, app, machine.address, { timeoutMs: drainTimeoutMs, signal });
         }
         await machines.remove(org, id, options, signal);

@@ -6,6 +6,7 @@ import { type ContainerdNamespace, isAlreadyExists } from "../containerd/client.
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { runcOptions } from "./create-container.ts";
 import type { IdMapping } from "./id-mapping.ts";
+import { stopTask } from "./stop-task.ts";
 import type { MachinePlan } from "./types.ts";
 
 /** Makes the machine's namespaces and its init process, which waits for the task's start. Answers its pid. */
@@ -30,11 +31,19 @@ export async function createTask(
     try {
       return (await ctr.tasks.create(request, { signal })).pid;
     } catch (error) {
-      // the shim of the machine before was killed: containerd says it has no such task and still cleans up after it
-      if (!isAlreadyExists(error) || Date.now() > deadline) throw error;
+      if (!isTaken(error) || Date.now() > deadline) throw error;
+      // either its shim was killed and containerd still cleans up after it, or the caller of another creation was: that may yet end well
+      await stopTask(ctr, plan.id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
       await delay(50, undefined, { signal });
     }
   }
+}
+
+/** While one creation is under way another finds the task's folder, and says so without a code of its own. */
+function isTaken(error: unknown): boolean {
+  return (
+    isAlreadyExists(error) || (error instanceof Error && /mkdir \S*io\.containerd\.runtime\.v2\.task\S*: file exists/.test(error.message))
+  );
 }
 
 const deadShimTimeoutMs = 15_000;

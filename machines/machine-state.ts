@@ -6,7 +6,7 @@ import type { Settings } from "../config/settings.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Container } from "../proto/gen/services/containers/v1/containers_pb.ts";
 import { type Process, Status } from "../proto/gen/types/task/task_pb.ts";
-import type { MachineAddresses } from "./network/attach-network.ts";
+import type { MachineAddresses } from "./network/address-plan.ts";
 import { machineLabels, type MachineState } from "./types.ts";
 import { writeFileAtomic } from "./write-file-atomic.ts";
 

@@ -9,13 +9,16 @@ import { planOf, stoppedLabel } from "./create-container.ts";
 import { MachineError } from "./errors.ts";
 import { createKeyedQueue } from "./keyed-queue.ts";
 import { machineState, readAddresses } from "./machine-state.ts";
+import { createAddressClaims } from "./network/address-claims.ts";
 import { detachNetwork } from "./network/attach-network.ts";
 import { createOrgNetworks } from "./network/org-networks.ts";
 import type { SeccompProfile } from "./oci-spec.ts";
-import { readNetworkRegistry } from "./network/network-registry.ts";
+import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { checkPlan } from "./check-plan.ts";
 import { allDone } from "./all-done.ts";
 import { clearMachine, restartMachine, startMachine } from "./start-machine.ts";
+import { leftoversOf } from "./leftovers.ts";
+import { removeStartLease } from "./start-lease.ts";
 import { stopTask } from "./stop-task.ts";
 import { machineLabels, type MachinePlan, type Machines, type MachineState, type StopOptions } from "./types.ts";
 
@@ -29,6 +32,7 @@ export type MachinesDeps = {
 /** The machines of this host, on its containerd. Calls for one machine come one after another. */
 export function createMachines({ containerd, settings, seccompProfile }: MachinesDeps): Machines {
   const networks = createOrgNetworks(settings);
+  const addressClaims = createAddressClaims(settings);
   const inTurn = createKeyedQueue();
   const namespaces = new Set<string>();
   let seccomp = seccompProfile;
@@ -46,11 +50,15 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     checkPlan(plan);
     const { network, idMapping } = await networks.ensure(plan.org, signal);
     const running = await inspect(plan.org, plan.id, signal);
-    if (running?.state === "running" && running.digest === plan.image.digest) return running;
+    if (running?.state === "running" && running.digest === plan.image.digest) {
+      await removeStartLease(namespaceOf(plan.org), plan.id, signal);
+      return running;
+    }
     if (!namespaces.has(plan.org)) await ensureNamespace(containerd, orgNamespace(plan.org), signal);
     namespaces.add(plan.org);
     seccomp ??= readSeccomp(settings);
-    await startMachine({ containerd, settings, namespace: orgNamespace(plan.org), network, idMapping, seccomp }, plan, signal);
+    const deps = { containerd, settings, namespace: orgNamespace(plan.org), network, addressClaims, idMapping, seccomp };
+    await startMachine(deps, plan, signal);
     const started = await inspect(plan.org, plan.id, signal);
     if (started !== undefined) return started;
     throw new MachineError("START_FAILED", `Cannot start machine "${plan.id}": it was removed at the same time`);
@@ -64,7 +72,8 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     if (state?.state === "running" || state?.state === "paused") return state;
     const { network, idMapping } = await networks.ensure(org, signal);
     seccomp ??= readSeccomp(settings);
-    await restartMachine({ containerd, settings, namespace: orgNamespace(org), network, idMapping, seccomp }, plan, signal);
+    const deps = { containerd, settings, namespace: orgNamespace(org), network, addressClaims, idMapping, seccomp };
+    await restartMachine(deps, plan, signal);
     return await inspect(org, id, signal);
   }
 
@@ -89,6 +98,23 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     await allDone([clearMachine(namespaceOf(org), settings, { org, id }, signal), detach(org, id, signal)]);
     await removeCgroup(machineCgroup(settings.instance, org, id));
     await rm(instancePaths.machineDir(settings, org, id), { recursive: true, force: true });
+  }
+
+  async function removeLeftovers(signal: AbortSignal): Promise<readonly string[]> {
+    const removed: string[] = [];
+    for (const network of networksOf(settings, await readNetworkRegistry(settings))) {
+      const { org } = network;
+      const { withoutContainer, leased } = await leftoversOf(namespaceOf(org), settings, network, signal);
+      for (const id of leased) await inTurn(`${org}/${id}`, () => removeStartLease(namespaceOf(org), id, signal));
+      for (const id of withoutContainer) {
+        await inTurn(`${org}/${id}`, async () => {
+          if ((await inspect(org, id, signal)) !== undefined) return;
+          await remove(org, id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
+          removed.push(`${org}/${id}`);
+        });
+      }
+    }
+    return removed;
   }
 
   async function listOrg(org: string, labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<MachineState[]> {
@@ -119,6 +145,7 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     },
     stop: (org, id, options, signal) => inTurn(`${org}/${id}`, () => stop(org, id, options, signal)),
     remove: (org, id, options, signal) => inTurn(`${org}/${id}`, () => remove(org, id, options, signal)),
+    removeLeftovers,
     pause: (org, id, signal) =>
       inTurn(`${org}/${id}`, async () => {
         const state = await existing(org, id, signal);

@@ -17,12 +17,14 @@ import { resolveImageUser } from "./image-user.ts";
 import { readKernel } from "./kernel.ts";
 import { readLayerFile } from "./layer-file.ts";
 import { readAddresses, writeAddresses } from "./machine-state.ts";
+import type { AddressClaims } from "./network/address-claims.ts";
 import { attachNetwork, detachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
 import type { RuntimeSpec, SeccompProfile, SpecMount, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot } from "./prepare-snapshot.ts";
 import { processFailure } from "./process-failure.ts";
 import { runtimeSpec } from "./spec.ts";
+import { openStartLease, removeStartLease } from "./start-lease.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan, OrgNetwork } from "./types.ts";
 
@@ -31,6 +33,7 @@ export type StartDeps = {
   readonly settings: Settings;
   readonly namespace: string;
   readonly network: OrgNetwork;
+  readonly addressClaims: AddressClaims;
   readonly idMapping: IdMapping;
   readonly seccomp: SeccompProfile;
 };
@@ -39,13 +42,11 @@ export type StartDeps = {
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
   const bare = deps.containerd.namespace(deps.namespace);
   const [inputs] = await allDone([gather(deps, bare, plan, signal), clearMachine(bare, deps.settings, plan, signal)]);
-  await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
   try {
-    const { mounts, spec } = await prepare(deps, lease.ctr, plan, inputs, signal);
-    await createContainer(lease.ctr, deps.settings, { plan, spec, idMapping: deps.idMapping }, signal);
-    await run(deps, lease.ctr, plan, mounts, signal);
+    const mounts = await makeContainer(deps, plan, inputs, signal);
+    await run(deps, bare, plan, mounts, signal);
   } catch (error) {
-    await clearMachine(lease.ctr, deps.settings, plan, AbortSignal.timeout(15_000));
+    await clearMachine(bare, deps.settings, plan, AbortSignal.timeout(15_000));
     await detachNetwork(deps.settings, deps.network, plan.id, AbortSignal.timeout(15_000));
     throw asStartError(plan, error);
   }
@@ -55,13 +56,13 @@ export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: A
 export async function restartMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
   const bare = deps.containerd.namespace(deps.namespace);
   const [inputs] = await allDone([gather(deps, bare, plan, signal), clearRun(bare, deps.settings, plan, signal)]);
-  await using lease = await openLease(deps.containerd, deps.namespace, plan.id, signal);
   try {
-    const { mounts, spec } = await prepare(deps, lease.ctr, plan, inputs, signal);
-    await updateSpec(lease.ctr, plan.id, spec, signal);
-    await run(deps, lease.ctr, plan, mounts, signal);
+    // the container holds the snapshot of this name, be it an old or a new one
+    const { mounts, spec } = await prepare(deps, bare, plan, inputs, signal);
+    await updateSpec(bare, plan.id, spec, signal);
+    await run(deps, bare, plan, mounts, signal);
   } catch (error) {
-    await clearRun(lease.ctr, deps.settings, plan, AbortSignal.timeout(15_000));
+    await clearRun(bare, deps.settings, plan, AbortSignal.timeout(15_000));
     throw asStartError(plan, error);
   }
 }
@@ -76,6 +77,14 @@ async function gather(deps: StartDeps, ctr: ContainerdNamespace, plan: MachinePl
     mkdir(path.dirname(instancePaths.machineLog(settings, plan.org, plan.id)), { recursive: true, mode: 0o700 }),
   ]);
   return { image, nameFiles };
+}
+
+async function makeContainer(deps: StartDeps, plan: MachinePlan, inputs: Inputs, signal: AbortSignal): Promise<readonly Mount[]> {
+  const { containerd, settings, namespace, idMapping } = deps;
+  await using lease = await openStartLease(containerd, namespace, plan.id, signal);
+  const { mounts, spec } = await prepare(deps, lease.namespace, plan, inputs, signal);
+  await createContainer(lease.namespace, settings, { plan, spec, idMapping }, signal);
+  return mounts;
 }
 
 async function prepare(
@@ -111,16 +120,19 @@ async function run(
   mounts: readonly Mount[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { settings, network, idMapping } = deps;
+  const { settings, network, idMapping, addressClaims } = deps;
   const { org, id } = plan;
   const pid = await createTask(ctr, settings, { plan, mounts, idMapping }, signal);
   const earlier = await readAddresses(settings, org, id);
-  const addresses = await attachNetwork(settings, network, { id, pid, earlier }, signal);
+  using claim = await addressClaims.claim(network, id, earlier);
+  const { addresses, reservedBefore } = claim;
   if (!isDeepStrictEqual(addresses, earlier)) await writeAddresses(settings, org, id, addresses);
+  if (reservedBefore) await detachNetwork(settings, network, id, signal);
+  await attachNetwork(settings, network, { id, pid, addresses }, signal);
   await ctr.tasks.start({ containerId: id }, { signal });
 }
 
-/** Takes away process, container and snapshot, in whatever half-made state they are. */
+/** Takes away process, container, snapshot and a start's lease, in whatever half-made state they are. */
 export async function clearMachine(
   ctr: ContainerdNamespace,
   settings: Settings,
@@ -130,6 +142,7 @@ export async function clearMachine(
   await endProcess(ctr, settings, { org, id }, signal);
   await orUndefined(ctr.containers.delete({ id }, { signal }));
   await removeSnapshot(ctr, settings.containerd.snapshotter, id, signal);
+  await removeStartLease(ctr, id, signal);
 }
 
 async function clearRun(ctr: ContainerdNamespace, settings: Settings, plan: MachinePlan, signal: AbortSignal): Promise<void> {
@@ -145,20 +158,6 @@ async function endProcess(
 ): Promise<void> {
   await stopTask(ctr, id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
   await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
-}
-
-/** Between its preparation and the container record nothing but this lease holds the snapshot. */
-async function openLease(containerd: Containerd, namespace: string, machineId: string, signal: AbortSignal) {
-  const bare = containerd.namespace(namespace);
-  const id = `machine/${machineId}/${crypto.randomUUID()}`;
-  const expires = new Date(Date.now() + 10 * 60_000).toISOString().replace(/\.\d+/, "");
-  await bare.leases.create({ id, labels: { "containerd.io/gc.expire": expires } }, { signal });
-  return {
-    ctr: containerd.namespace(namespace, id),
-    // it expires by itself when containerd is away just now
-    [Symbol.asyncDispose]: async () =>
-      void (await bare.leases.delete({ id }, { signal: AbortSignal.timeout(5000) }).catch(() => undefined)),
-  };
 }
 
 function checkMapped({ uid, gid, additionalGids = [] }: SpecUser, { size }: IdMapping): void {

@@ -64,8 +64,10 @@ export interface Machines {
   stop(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void>;
   pause(org: string, id: string, signal: AbortSignal): Promise<void>;
   resume(org: string, id: string, signal: AbortSignal): Promise<void>;
-  /** Everything of the machine goes: process, address, container, snapshot. Its log stays. */
+  /** Everything of the machine goes: process, address, container, snapshot, whichever of them there are. Its log stays. */
   remove(org: string, id: string, options: StopOptions, signal: AbortSignal): Promise<void>;
+  /** Removes what starts that were killed left without a container; answers of which machines, as `org/id`. */
+  removeLeftovers(signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export const machineLabels = {

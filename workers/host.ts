@@ -38,6 +38,11 @@ const ensureOrg = createEnsureOrg({ machines, mirror: createMirrorAdmin(settings
 const logServer = createLogServer(settings);
 await logServer.listen(settings.logs.listen);
 using _rotation = startLogRotation(settings, (error) => log.error({ error: String(error) }, "cannot rotate the machines' logs"));
+const leftovers = await machines.removeLeftovers(AbortSignal.timeout(30_000)).catch((error: unknown) => {
+  log.error({ error: String(error) }, "cannot remove what killed starts left");
+  return [];
+});
+if (leftovers.length > 0) log.info({ machines: leftovers }, "removed what killed starts left");
 await builders.adopt(AbortSignal.timeout(30_000));
 const keepServing = startKeepServing(createKeepServing({ machines, router, settings, ensureOrg, log }), 2000);
 

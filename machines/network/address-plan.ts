@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { SocketAddress } from "node:net";
 import type { OrgNetwork } from "../types.ts";
 
 export type AddressPools = { readonly ipv4Pool: string; readonly ipv6Pool: string };
@@ -36,17 +37,43 @@ export function bridgeName(instance: string, org: string): string {
 
 /** Locally administered, and fixed: a bridge otherwise takes the lowest address of its ports, and neighbours lose it. */
 export function bridgeMac(bridge: string): string {
-  return localMac(bridge);
-}
-
-/** As fixed as its IP addresses, which a machine has again after a restart: neighbours would send to the old one for half a minute. */
-export function machineMac(bridge: string, machineId: string): string {
-  return localMac(`${bridge}/${machineId}`);
-}
-
-function localMac(seed: string): string {
-  const bytes = createHash("sha256").update(seed).digest().subarray(0, 5);
+  const bytes = createHash("sha256").update(bridge).digest().subarray(0, 5);
   return ["02", ...[...bytes].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
+}
+
+/** Both end in the same host part, so that one link address follows from either. */
+export type MachineAddresses = { readonly ipv4: string; readonly ipv6: string };
+
+export const firstHostPart = 2;
+const lastHostPart = 254;
+
+export function machineAddresses(network: OrgNetwork, hostPart: number): MachineAddresses {
+  const ipv6 = network.subnetIpv6.replace(/\/64$/, hostPart.toString(16));
+  return {
+    ipv4: network.subnetIpv4.replace(/0\/24$/, String(hostPart)),
+    // as CNI plugins write it
+    ipv6: new SocketAddress({ address: ipv6, family: "ipv6" }).address,
+  };
+}
+
+export function hostPartOf({ ipv4 }: MachineAddresses): number {
+  return Number(ipv4.slice(ipv4.lastIndexOf(".") + 1));
+}
+
+/** The first that is free after `last`, which the turn ends with; undefined when none is. */
+export function nextHostPart(last: number, isFree: (hostPart: number) => boolean): number | undefined {
+  const count = lastHostPart - firstHostPart + 1;
+  const from = Number.isInteger(last) && last >= firstHostPart && last <= lastHostPart ? last - firstHostPart + 1 : 0;
+  for (let step = 0; step < count; step++) {
+    const hostPart = firstHostPart + ((from + step) % count);
+    if (isFree(hostPart)) return hostPart;
+  }
+  return undefined;
+}
+
+/** A function of the address: whoever remembers where an address was is right about the next machine that has it, too. */
+export function machineMac({ ipv4 }: MachineAddresses): string {
+  return ["02", "53", ...ipv4.split(".").map((octet) => Number(octet).toString(16).padStart(2, "0"))].join(":");
 }
 
 function ipv4PoolOctets(pool: string): readonly [number, number] {

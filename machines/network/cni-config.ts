@@ -1,12 +1,13 @@
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { OrgNetwork } from "../types.ts";
+import { type MachineAddresses, machineMac } from "./address-plan.ts";
 
 /**
  * One plugin's network configuration (CNI spec 1.0, "Plugin configuration objects"): bridge, with host-local for addresses.
- * @param machine its link address, and the addresses to ask host-local for, each of another range; empty for whichever are free
+ * @param addresses what to ask host-local for; none when they are given back
  */
-export function cniConfig(settings: Settings, network: OrgNetwork, machine: { readonly mac: string; readonly ips: readonly string[] }) {
+export function cniConfig(settings: Settings, network: OrgNetwork, addresses?: MachineAddresses) {
   return {
     cniVersion: "1.0.0",
     name: network.bridge,
@@ -25,6 +26,6 @@ export function cniConfig(settings: Settings, network: OrgNetwork, machine: { re
       ],
       routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
     },
-    args: { cni: machine },
+    ...(addresses === undefined ? {} : { args: { cni: { mac: machineMac(addresses), ips: [addresses.ipv4, addresses.ipv6] } } }),
   } as const;
 }

@@ -9,6 +9,7 @@ import { cgroupDirs, cgroupPids, machineCgroup } from "../../../machines/cgroup.
 import { rotateLog } from "../../../machines/logs/rotate.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
 import { createMachines } from "../../../machines/machines.ts";
+import { machineMac } from "../../../machines/network/address-plan.ts";
 import { createOrgNetworks } from "../../../machines/network/org-networks.ts";
 import { runProgram } from "../../../machines/run-program.ts";
 import { teardownHost } from "../../../machines/teardown.ts";
@@ -284,6 +285,35 @@ describe("machines on containerd", () => {
     const { bridge } = await lab.machines.ensureNetwork(org, signal);
     const held = await readdir(path.join(instancePaths.cniState(lab.settings), bridge));
     expect(held.filter((file) => /^10\.|^fd/.test(file))).toEqual([]);
+  });
+
+  test("an address is not given out again until all others were, whoever woke in between, and then with the same link address", async () => {
+    const macOf = ({ pid }: MachineState) => readFileSync(`/proc/${pid}/root/sys/class/net/eth0/address`, "utf8").trim();
+    const sleeper = await start("wakes");
+    const first = await start("first");
+    await page(`http://${first.address}/hosts`);
+    const mac = macOf(first);
+    await remove("first");
+    await lab.machines.stop(org, "wakes", kill, signal);
+    expect((await start("wakes")).address).toBe(sleeper.address);
+    const second = await start("second");
+    expect(second.address).not.toBe(first.address);
+
+    const { bridge } = await lab.machines.ensureNetwork(org, signal);
+    const hostPart = Number(first.address!.split(".")[3]);
+    await writeFile(path.join(instancePaths.cniState(lab.settings), `${bridge}.last`), `${hostPart - 1}`);
+    const third = await start("third");
+    expect(third.address).toBe(first.address);
+    expect(macOf(third)).toBe(mac);
+    expect(macOf(third)).toBe(machineMac({ ipv4: third.address!, ipv6: "" }));
+    for (const id of ["wakes", "second", "third"]) await remove(id);
+  });
+
+  test("machines that start at once have addresses of their own", async () => {
+    const ids = Array.from({ length: 4 }, (_, index) => `at-once-${index}`);
+    const started = await Promise.all(ids.map((id) => start(id)));
+    expect(new Set(started.map(({ address }) => address)).size).toBe(4);
+    await Promise.all(ids.map(remove));
   });
 
   test("a privileged machine can mount, for the builder", async () => {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { bridgeMac, bridgeName, orgNetwork } from "../../../machines/network/address-plan.ts";
+import {
+  bridgeMac,
+  bridgeName,
+  hostPartOf,
+  machineAddresses,
+  machineMac,
+  nextHostPart,
+  orgNetwork,
+} from "../../../machines/network/address-plan.ts";
 import { hostsFile, reachableNameservers, resolvConf } from "../../../machines/network/name-files.ts";
 import { withOrg } from "../../../machines/network/network-registry.ts";
 import { ruleset } from "../../../machines/network/ruleset.ts";
@@ -42,6 +50,30 @@ describe("the address plan", () => {
     expect(withOrg(registry, "third").orgs.third).toBe(1);
     const full = { orgs: Object.fromEntries(Array.from({ length: 256 }, (_, index) => [`org-${index}`, index])) };
     expect(() => withOrg(full, "one-more")).toThrow(/full/);
+  });
+});
+
+describe("a machine's addresses", () => {
+  test("end in one host part, from which its link address follows", () => {
+    expect(machineAddresses(acme, 2)).toEqual({ ipv4: "10.87.0.2", ipv6: "fd12:3456:789a::2" });
+    const addresses = machineAddresses(rival, 254);
+    expect(addresses).toEqual({ ipv4: "10.87.17.254", ipv6: "fd12:3456:789a:11::fe" });
+    expect(hostPartOf(addresses)).toBe(254);
+    expect(machineMac(addresses)).toBe("02:53:0a:57:11:fe");
+  });
+
+  test("are given in turn, past those that are taken, from the last one on", () => {
+    const free = (...taken: number[]) => {
+      const set = new Set(taken);
+      return (hostPart: number) => !set.has(hostPart);
+    };
+    expect(nextHostPart(1, free())).toBe(2);
+    expect(nextHostPart(2, free(3, 4))).toBe(5);
+    expect(nextHostPart(253, free())).toBe(254);
+    expect(nextHostPart(254, free(2))).toBe(3);
+    expect(nextHostPart(Number.NaN, free())).toBe(2);
+    expect(nextHostPart(9, (hostPart) => hostPart === 9)).toBe(9);
+    expect(nextHostPart(9, () => false)).toBeUndefined();
   });
 });
 
