@@ -8,7 +8,7 @@ import type { Container } from "../proto/gen/services/containers/v1/containers_p
 import { type Process, Status } from "../proto/gen/types/task/task_pb.ts";
 import type { MachineAddresses } from "./network/address-plan.ts";
 import { machineLabels, type MachineState } from "./types.ts";
-import { writeFileAtomic } from "./write-file-atomic.ts";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 /** A machine as containerd has it: its container, and its task if there is one. */
 export function machineState(

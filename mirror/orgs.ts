@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import path from "node:path";
 import { z } from "zod";
@@ -13,6 +13,7 @@ import { createRememberingStore } from "./remembered.ts";
 import { type StoreSources, selectStore } from "./select-store.ts";
 import type { MirrorLog } from "./unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./upload-store.ts";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 export const orgName = z.string().refine(isOrgName, `expected ${orgNameRule}`);
 export const orgAddresses = z.array(z.string().refine((text) => isIP(text) !== 0, "expected an IP address")).max(8);
@@ -85,9 +86,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   async function remember(): Promise<void> {
     const orgs: Record<string, string[]> = {};
     for (const [org, starting] of served) orgs[org] = [...(await starting).listeners.keys()];
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
-    await writeFile(`${file}.new`, JSON.stringify(orgs, undefined, 2), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    await writeFileAtomic(file, JSON.stringify(orgs, undefined, 2));
   }
 
   const current = new Map<string, Served>();

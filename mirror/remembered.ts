@@ -1,5 +1,5 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { z } from "zod";
@@ -10,6 +10,7 @@ import type { Repository } from "../oci/repository.ts";
 import type { BlobContent, ManifestContent } from "../oci/store.ts";
 import { clipRange } from "./blob-store.ts";
 import type { ReadableStore } from "./readable-store.ts";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 /** Configs are small; layers stay in the builder's own cache. */
 const blobLimitBytes = 1024 * 1024;
@@ -44,8 +45,9 @@ export function createRememberingStore(source: ReadableStore, dir: string): Read
 
   async function remember(repository: Repository, reference: ManifestReference, { descriptor, bytes }: ManifestContent): Promise<void> {
     const manifest = { mediaType: descriptor.mediaType, base64: Buffer.from(bytes).toString("base64") };
-    await store(fileOf(repository, "manifests", descriptor.digest), JSON.stringify(manifest));
-    if (reference.kind === "tag") await store(fileOf(repository, "tags", reference.tag), JSON.stringify({ digest: descriptor.digest }));
+    await writeFileAtomic(fileOf(repository, "manifests", descriptor.digest), JSON.stringify(manifest));
+    if (reference.kind === "tag")
+      await writeFileAtomic(fileOf(repository, "tags", reference.tag), JSON.stringify({ digest: descriptor.digest }));
   }
 
   async function recallBlob(repository: Repository, digest: Digest): Promise<Buffer | undefined> {
@@ -106,7 +108,7 @@ export function createRememberingStore(source: ReadableStore, dir: string): Read
         const content = await source.blobs.read(repository, digest, range, signal);
         if (content.range !== undefined || content.sizeBytes > blobLimitBytes) return content;
         const bytes = Buffer.concat(await content.body.toArray());
-        await store(fileOf(repository, "blobs", digest), bytes);
+        await writeFileAtomic(fileOf(repository, "blobs", digest), bytes);
         return contentOf(bytes, undefined);
       },
     },
@@ -121,13 +123,6 @@ function contentOf(bytes: Buffer, range: Parameters<ReadableStore["blobs"]["read
 }
 
 const isUnavailable = (error: unknown): boolean => error instanceof DistributionError && error.code === "UNAVAILABLE";
-
-async function store(file: string, content: string | Buffer): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  const next = `${file}.${randomUUID()}`;
-  await writeFile(next, content, { mode: 0o600 });
-  await rename(next, file);
-}
 
 async function readFileOrUndefined(file: string): Promise<Buffer | undefined> {
   try {

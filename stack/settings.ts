@@ -1,6 +1,6 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, realpathSync } from "node:fs";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { instancePaths } from "../config/paths.ts";
@@ -9,6 +9,7 @@ import { defaultSettings, instanceId, ipv4Pools, preferredPorts, type StackPorts
 import { anyFreePort, firstFreePort } from "./free-port.ts";
 import { StackError } from "./stack-error.ts";
 import { type HostAddress, hostAddresses, isInPool } from "./host-addresses.ts";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 export type SettingsOptions = {
   /** default: `SLIPWAY_DATA`, else /var/lib/slipway */
@@ -52,7 +53,7 @@ export async function resolveSettings(
   await accept(settings);
   const text = `${JSON.stringify(settings, undefined, 2)}\n`;
   const changed = (await readFile(file, "utf8").catch(() => "")) !== text;
-  if (changed) await writeSecretly(file, text);
+  if (changed) await writeFileAtomic(file, text);
   return { settings, changed };
 }
 
@@ -122,10 +123,4 @@ async function choosePorts(which: "preferred" | "any"): Promise<StackPorts> {
     entries.push([name, port]);
   }
   return Object.fromEntries(entries) as Record<keyof StackPorts, number>;
-}
-
-async function writeSecretly(file: string, text: string): Promise<void> {
-  const next = `${file}.${randomUUID()}`;
-  await writeFile(next, text, { mode: 0o600 });
-  await rename(next, file);
 }

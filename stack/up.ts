@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
@@ -25,6 +24,7 @@ import { specsOf, stackStatus } from "./status.ts";
 import { planFingerprint } from "./supervisor.ts";
 import { readSupervisorState } from "./supervisor-state.ts";
 import { closedFolders } from "./traversable.ts";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 export type UpOptions = SettingsOptions & { readonly toolGroups?: readonly ToolGroup[] };
 
@@ -74,9 +74,7 @@ async function prepareFiles(settings: Settings): Promise<boolean> {
   const options = containerdOptions(settings);
   const config = containerdConfig(options);
   if ((await readFile(options.configFile, "utf8").catch(() => "")) === config) return false;
-  const next = `${options.configFile}.${randomUUID()}`;
-  await writeFile(next, config);
-  await rename(next, options.configFile);
+  await writeFileAtomic(options.configFile, config);
   return true;
 }
 

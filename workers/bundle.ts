@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, readdir, rename, writeFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type WorkflowBundle, bundleWorkflowCode } from "@temporalio/worker";
+import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const extension = path.extname(fileURLToPath(import.meta.url));
@@ -17,9 +18,7 @@ export async function bundleWorkflows(dataDir: string): Promise<WorkflowBundle> 
   if (kept !== undefined) return { code: kept };
 
   const bundle = await bundleWorkflowCode({ workflowsPath: path.join(root, "workflows", `index${extension}`) });
-  await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(`${file}.${process.pid}`, bundle.code);
-  await rename(`${file}.${process.pid}`, file);
+  await writeFileAtomic(file, bundle.code);
   return bundle;
 }
 

@@ -6,7 +6,7 @@ import type { Settings } from "../../config/settings.ts";
 import { MachineError } from "../errors.ts";
 import { createKeyedQueue } from "../keyed-queue.ts";
 import type { OrgNetwork } from "../types.ts";
-import { writeFileAtomic } from "../write-file-atomic.ts";
+import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { firstHostPart, hostPartOf, machineAddresses, type MachineAddresses, nextHostPart } from "./address-plan.ts";
 import { readReservations } from "./reservations.ts";
 

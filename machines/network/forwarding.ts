@@ -1,7 +1,7 @@
 import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
-import { writeFileAtomic } from "../write-file-atomic.ts";
+import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 
 const forwarding = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] as const;
 

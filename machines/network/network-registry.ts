@@ -3,7 +3,7 @@ import { z } from "zod";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { OrgNetwork } from "../types.ts";
-import { writeFileAtomic } from "../write-file-atomic.ts";
+import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { maxOrgs, orgNetwork } from "./address-plan.ts";
 
 const fileSchema = z.strictObject({ orgs: z.record(z.string(), z.number().int().nonnegative()) });

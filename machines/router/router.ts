@@ -1,5 +1,5 @@
 import { createKeyedQueue } from "../keyed-queue.ts";
-import { writeFileAtomic } from "../write-file-atomic.ts";
+import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { type AppServer, openAppServer } from "./app-server.ts";
 import { createInFlight } from "./in-flight.ts";
 import { readRoutes, type Route, routeKey, type Target, targetKey } from "./routes.ts";
