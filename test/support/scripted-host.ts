@@ -13,11 +13,7 @@ type Overrides = {
  * A host that holds its state in memory, for what workflows do when activities fail in ways and at times that real daemons cannot be
  * made to; every way that can be made is tested on the real stack instead.
  */
-export function scriptedHost(
-  askForTurn: ControlActivities["askForTurn"],
-  isRunOpen: ControlActivities["isRunOpen"],
-  overrides: Overrides = {},
-) {
+export function scriptedHost(control: Pick<ControlActivities, "askForTurn" | "isRunOpen">, overrides: Overrides = {}) {
   const machines = new Map<string, MachineView>();
   const releases: Release[] = [];
   const removed: string[] = [];
@@ -72,8 +68,8 @@ export function scriptedHost(
       return { host: "test", nextVersion: (release?.version ?? 0) + 1, ...(release === undefined ? {} : { release }) };
     },
     recordRelease: async ({ release }) => void releases.push(release),
-    askForTurn,
-    isRunOpen,
+    askForTurn: (input) => control.askForTurn(input),
+    isRunOpen: (input) => control.isRunOpen(input),
   };
 
   const activities: Readonly<Record<string, (input: unknown) => Promise<unknown>>> = Object.fromEntries(

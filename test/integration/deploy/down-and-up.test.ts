@@ -139,7 +139,9 @@ async function machinePid(app = "web"): Promise<number> {
   const { instance, defaultOrg: org } = stack.settings;
   let pids: number[] = [];
   await eventually(async () => {
-    const ids = readdirSync(path.dirname(instancePaths.machineDir(stack.settings, org, machineId))).filter((id) => id.startsWith(`${app}-`));
+    const ids = readdirSync(path.dirname(instancePaths.machineDir(stack.settings, org, machineId))).filter((id) =>
+      id.startsWith(`${app}-`),
+    );
     expect(ids).toHaveLength(1);
     const dir = (await cgroupDirs(machineCgroup(instance, org, ids[0]!))).find((each) => existsSync(path.join(each, "cgroup.procs")))!;
     pids = readFileSync(path.join(dir, "cgroup.procs"), "utf8").trim().split("\n").filter(Boolean).map(Number);

@@ -51,11 +51,11 @@ afterAll(async () => {
   await env?.teardown();
 });
 
-type Overrides = NonNullable<Parameters<typeof scriptedHost>[2]>;
+type Overrides = NonNullable<Parameters<typeof scriptedHost>[1]>;
 
 function hostWith(overrides: Overrides) {
   const control = createControlActivities({ ledger: undefined as never, client, hosts: ["test"] });
-  return scriptedHost(control.askForTurn, control.isRunOpen, overrides);
+  return scriptedHost(control, overrides);
 }
 
 /** `work` has the state of a fresh host and a way to start runs on it. */
