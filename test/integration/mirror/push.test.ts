@@ -104,6 +104,11 @@ describe("pushing to the mirror", () => {
     expect((await mirror.images.verify({ org: org.name, repository, tag: "v2" }, signal)).digest).toBe(second.manifest.descriptor.digest);
   });
 
+  it("answers a path that cannot be decoded as the spec has it", async () => {
+    const answer = await fetch(`${org.baseUrl}/v2/${org.repository("bad")}/blobs/sha256%zz`);
+    expect([answer.status, await answer.json()]).toMatchObject([400, { errors: [{ code: "DIGEST_INVALID" }] }]);
+  });
+
   it("refuses a blob of another digest with 400 and leaves no ingest", async () => {
     const repository = org.repository("wrong");
     const wrong = sourceOf(Buffer.from("these bytes"), digestOf("other bytes"));

@@ -13,7 +13,8 @@ import { listLeases } from "../../../containerd/leases.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { down } from "../../../stack/down.ts";
 import { leftovers } from "../../../stack/leftovers.ts";
-import { shimsOf } from "../../../stack/shims.ts";
+import { unmountBelow } from "../../../stack/mounts.ts";
+import { killShims, removeShimSockets, shimsOf } from "../../../stack/shims.ts";
 import { tinyApp } from "../../support/apps.ts";
 import { makeOwnedDir, removeOwnedDir } from "../../support/owned-dir.ts";
 import { type OwnContainerd, startContainerd } from "../../support/own-containerd.ts";
@@ -165,6 +166,42 @@ describe("an existing containerd with isolated content", () => {
     expect(isRunning(identifyProcess(tasks[0]!.pid)!)).toBe(true);
   });
 });
+
+describe("an existing containerd that has died", () => {
+  it("does not keep down from stopping everything else; down says so", async () => {
+    await using cleanup = new AsyncDisposableStack();
+    const daemon = cleanup.use(await startContainerd());
+    const stateDir = path.dirname(daemon.socket);
+    cleanup.defer(async () => {
+      await killShims(daemon.socket);
+      await removeShimSockets(path.join(stateDir, "state"));
+      await unmountBelow(stateDir);
+    });
+    const stack = cleanup.use(await startTestStack(undefined, { containerdSocket: daemon.socket }));
+    await using source = await tinyApp("guest", "for a while");
+    for (const args of [
+      ["image", "bases", "busybox"],
+      ["deploy", source.dir],
+    ]) {
+      const { code, stderr } = await slipway(stack.dataDir, args);
+      expect(code, stderr).toBe(0);
+    }
+    await killDaemon(daemon);
+    const { processes } = await stack.status();
+    const { code, stderr } = await slipway(stack.dataDir, ["down"]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`Cannot take away all of instance "${stack.settings.instance}"`);
+    expect(processes.filter(({ pid }) => pid !== undefined && identifyProcess(pid) !== undefined)).toEqual([]);
+    expect(await leftovers(stack.settings, signal)).toEqual([]);
+    await expect(stack.stop()).rejects.toThrow();
+  });
+});
+
+async function killDaemon({ socket }: OwnContainerd): Promise<void> {
+  await using containerd = openContainerd(socket);
+  const { pid } = await containerd.introspection.server({}, { signal });
+  process.kill(Number(pid), "SIGKILL");
+}
 
 async function namespacesOf({ socket }: OwnContainerd): Promise<string[]> {
   await using containerd = openContainerd(socket);
