@@ -53,7 +53,20 @@ async function startMachine(binDir: string, socket: string): Promise<void> {
   await mkdir(path.join(rootfs, "bin"), { recursive: true });
   await run("cp", ["/bin/busybox", path.join(rootfs, "bin", "busybox")]);
   const ctr = [path.join(binDir, "ctr"), "--address", socket, "--namespace", "test"] as const;
-  const args = [...ctr.slice(1), "run", "--detach", "--null-io", "--rootfs", rootfs, "m1", "/bin/busybox", "sleep", "1000"];
+  const args = [
+    ...ctr.slice(1),
+    "run",
+    "--detach",
+    "--null-io",
+    "--runc-root",
+    path.join(dir, "runc"),
+    "--rootfs",
+    rootfs,
+    "m1",
+    "/bin/busybox",
+    "sleep",
+    "1000",
+  ];
   const child = spawn(ctr[0], args, {
     env: { ...process.env, PATH: `${binDir}:${process.env.PATH}` },
     stdio: ["ignore", "ignore", "inherit"],

@@ -1,6 +1,3 @@
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Settings } from "../../../config/settings.ts";
 import { createKeepServing } from "../../../machines/keep-serving.ts";
@@ -81,7 +78,7 @@ describe("keeping machines serving", () => {
         listRoutes: async () => [route("web", "10.0.0.2")],
         moveTarget: async (org, app, addresses) => void moved.push({ org, app, ...addresses }),
       },
-      settings: { dataDir: mkdtempSync(path.join(tmpdir(), "keep-")), instance: "ffffffff" } as Settings,
+      settings: { dataDir: "/nonexistent", instance: "ffffffff" } as Settings,
       ensureOrg: async () => undefined,
       log: { info: () => undefined, error: (_fields, message) => void errors.push(message) },
       now: () => nowMs,
