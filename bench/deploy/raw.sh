@@ -6,7 +6,7 @@
 set -eu
 bin=$1 socket=$2 ns=$3 builder=$4 cache=$5 source=$6 work=$7 port=$8
 ctr="$bin/ctr -a $socket -n $ns"
-runc="--runc-binary $bin/runc"
+runc="--runc-binary $bin/runc --runc-root $work/runc"
 export PATH="$bin:$PATH"
 
 now() { date +%s%N; }
