@@ -2,10 +2,10 @@ import { mkdir } from "node:fs/promises";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
+import { createKeyedQueue } from "../machines/keyed-queue.ts";
 import type { MachineState, Machines } from "../machines/types.ts";
 import { createIdleTimers } from "./idle-timers.ts";
 import { type BuilderImage, ensureBuilderImage } from "./image.ts";
-import { createKeyedLock } from "./keyed-lock.ts";
 import { builderLabels, builderPlan } from "./machine-plan.ts";
 import { builderAddress, builderMachineId, builderSocket, builderSocketDir } from "./names.ts";
 import { awaitReady } from "./readiness.ts";
@@ -42,7 +42,7 @@ const stopOptions = { signal: "SIGTERM", timeoutMs: 10_000 } as const;
 const killOptions = { signal: "SIGKILL", timeoutMs: 2_000 } as const;
 
 export function createBuilders({ containerd, machines, settings }: BuildersDeps): Builders {
-  const lock = createKeyedLock();
+  const inTurn = createKeyedQueue();
   const uses = new Map<string, number>();
   const usesOf = (org: string): number => uses.get(org) ?? 0;
   const timers = createIdleTimers(
@@ -53,7 +53,11 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   async function wake(org: string, options: WakeOptions): Promise<AwakeBuilder> {
     timers.disarm(org);
     try {
-      return await lock(org, options.signal, () => bringUp(org, options));
+      return await inTurn(org, () => {
+        // who gave up while waiting for its turn starts nothing
+        options.signal.throwIfAborted();
+        return bringUp(org, options);
+      });
     } finally {
       if (usesOf(org) === 0) timers.arm(org);
     }
@@ -118,7 +122,8 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   }
 
   async function sleep(org: string, signal: AbortSignal): Promise<boolean> {
-    return await lock(org, signal, async () => {
+    return await inTurn(org, async () => {
+      signal.throwIfAborted();
       if (usesOf(org) > 0) return false;
       timers.disarm(org);
       const found = await machines.inspect(org, builderMachineId, signal);
