@@ -6,8 +6,9 @@ import { machineLabels, type MachineState } from "./types.ts";
  * The mark alone tells for an app that takes no connections; the route alone, when a switch to it ended half-way.
  */
 export function servingMachines(routes: readonly Route[], machines: readonly MachineState[]): readonly MachineState[] {
-  const apps = Map.groupBy(machines, ({ org, labels }) => `${org}/${labels[machineLabels.app]}`);
-  return [...apps].flatMap(([key, ofApp]) => {
+  const apps = new Set(machines.map(appOf));
+  return [...apps].flatMap((key) => {
+    const ofApp = machines.filter((machine) => appOf(machine) === key);
     const route = routes.find(({ org, app }) => `${org}/${app}` === key);
     const routed = new Set(route?.targets.map(({ address }) => address));
     const isLive = ({ address, labels }: MachineState) =>
@@ -17,5 +18,6 @@ export function servingMachines(routes: readonly Route[], machines: readonly Mac
   });
 }
 
+const appOf = ({ org, labels }: MachineState): string => `${org}/${labels[machineLabels.app]}`;
 const versionOf = ({ labels }: MachineState): number => Number(labels[machineLabels.version]);
 const slotOf = ({ labels }: MachineState): string => `${labels[machineLabels.group]}/${labels[machineLabels.ordinal]}`;
