@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import path from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { constants, createZstdCompress } from "node:zlib";
+import zlib from "node:zlib";
 import { z } from "zod";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, isDigest } from "../../oci/digest.ts";
@@ -14,7 +14,13 @@ import type { LayerRecipe } from "./types.ts";
 export type StoredLayer = { readonly file: string; readonly descriptor: Descriptor; readonly diffId: Digest };
 
 const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value));
-const recordSchema = z.object({ digest, size: z.number().int().positive(), diffId: digest });
+const fileNames = { [mediaTypes.layerTarZstd]: "layer.tar.zst", [mediaTypes.layerTarGzip]: "layer.tar.gz" } as const;
+const recordSchema = z.object({
+  digest,
+  size: z.number().int().positive(),
+  diffId: digest,
+  mediaType: z.enum([mediaTypes.layerTarZstd, mediaTypes.layerTarGzip]).default(mediaTypes.layerTarZstd),
+});
 
 /** The layer from the cache, or made now. Two processes may do it at once: the first that is ready wins. */
 export async function ensureLayer(
@@ -52,20 +58,27 @@ export async function ensureLayer(
 async function readLayer(folder: string): Promise<StoredLayer | undefined> {
   const record = await readFile(path.join(folder, "layer.json"), "utf8").catch(() => undefined);
   if (record === undefined) return undefined;
-  const { digest: found, size, diffId } = recordSchema.parse(JSON.parse(record));
-  const file = path.join(folder, "layer.tar.zst");
+  const { digest: found, size, diffId, mediaType } = recordSchema.parse(JSON.parse(record));
+  const file = path.join(folder, fileNames[mediaType]);
   if ((await stat(file)).size !== size) return undefined;
-  return { file, diffId, descriptor: { mediaType: mediaTypes.layerTarZstd, digest: found, size } };
+  return { file, diffId, descriptor: { mediaType, digest: found, size } };
 }
 
 async function compress(tar: string, folder: string, signal: AbortSignal): Promise<void> {
-  const file = path.join(folder, "layer.tar.zst");
+  const { mediaType, stream } = compressor();
   const plain = hashing();
   const packed = hashing();
-  const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 3 } });
-  await pipeline(createReadStream(tar), plain.stream, zstd, packed.stream, createWriteStream(file), { signal });
-  const record = { digest: packed.digest(), size: packed.sizeBytes(), diffId: plain.digest() };
+  const file = createWriteStream(path.join(folder, fileNames[mediaType]));
+  await pipeline(createReadStream(tar), plain.stream, stream, packed.stream, file, { signal });
+  const record = { digest: packed.digest(), size: packed.sizeBytes(), diffId: plain.digest(), mediaType };
   await writeFile(path.join(folder, "layer.json"), JSON.stringify(record));
+}
+
+/** zstd unpacks faster; Node knows it since 22.15, and the packed command runs on 20. */
+function compressor(): { readonly mediaType: keyof typeof fileNames; readonly stream: Transform } {
+  if (zlib.createZstdCompress === undefined) return { mediaType: mediaTypes.layerTarGzip, stream: zlib.createGzip() };
+  const params = { [zlib.constants.ZSTD_c_compressionLevel]: 3 };
+  return { mediaType: mediaTypes.layerTarZstd, stream: zlib.createZstdCompress({ params }) };
 }
 
 function hashing() {
