@@ -10,7 +10,7 @@ const slipway = path.join(root, "cli", "slipway.mjs");
 export async function run(args: readonly string[]): Promise<Record<string, unknown>> {
   const runs = Number(args[0] ?? 21);
   const times = { help: [] as number[], version: [] as number[], node: [] as number[] };
-  const commands = { help: [slipway, "--help"], version: [slipway, "--version"], node: ["-e", ""] };
+  const commands = { help: [slipway, "--help"], version: [slipway, "version"], node: ["-e", ""] };
   for (let index = -1; index < runs; index++) {
     for (const [name, argv] of Object.entries(commands)) {
       const startedAt = performance.now();
