@@ -88,9 +88,10 @@ export const lanes: readonly (readonly Recipe[])[] = [
     {
       kind: "go",
       name: "toxiproxy",
-      group: "bench",
+      group: "test",
       packages: ["github.com/Shopify/toxiproxy/v2/cmd/server"],
       binaries: ["server"],
+      stamp: { variable: "github.com/Shopify/toxiproxy/v2.Version", module: "github.com/Shopify/toxiproxy/v2", prefix: "" },
     },
     {
       kind: "go",
@@ -102,14 +103,21 @@ export const lanes: readonly (readonly Recipe[])[] = [
     {
       kind: "go",
       name: "crane",
-      group: "bench",
+      group: "test",
       packages: ["github.com/google/go-containerregistry/cmd/crane"],
       binaries: ["crane"],
     },
     {
       kind: "go",
+      name: "regctl",
+      group: "test",
+      packages: ["github.com/regclient/regclient/cmd/regctl"],
+      binaries: ["regctl"],
+    },
+    {
+      kind: "go",
       name: "conformance",
-      group: "bench",
+      group: "test",
       packages: ["github.com/opencontainers/distribution-spec/conformance"],
       binaries: ["conformance"],
     },
@@ -120,10 +128,10 @@ export const lanes: readonly (readonly Recipe[])[] = [
   ],
 ];
 
-/** Debian packages by group; `runtime` is implied by the others. */
+/** Debian packages by group; `runtime` is implied by the others. skopeo comes from the distribution: it is a client to test against. */
 export const debianPackages: Readonly<Record<ToolGroup, readonly string[]>> = {
   runtime: ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "nftables", "iproute2", "busybox-static"],
-  test: [],
+  test: ["skopeo"],
   bench: [],
   bases: ["mmdebstrap", "pigz", "zstd"],
 };
