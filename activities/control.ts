@@ -1,7 +1,7 @@
 import { cancellationSignal } from "@temporalio/activity";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { controlTaskQueue } from "../config/paths.ts";
-import type { ReleaseLedger } from "../registry/release-ledger.ts";
+import type { ReleaseLedger } from "../registry/releases/release-ledger.ts";
 import { workflowIds } from "../workflows/ids.ts";
 import { requestTurn } from "../workflows/messages.ts";
 import { appAttribute, orgAttribute } from "../workflows/search-attributes.ts";

@@ -2,9 +2,9 @@ import { pino } from "pino";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { createRegistryApp } from "./app.ts";
-import { ensureBucket } from "./ensure-bucket.ts";
-import { createS3Client } from "./s3-client.ts";
-import { keepSwept } from "./keep-swept.ts";
+import { ensureBucket } from "./bucket/ensure-bucket.ts";
+import { createS3Client } from "./bucket/s3-client.ts";
+import { keepSwept } from "./uploads/keep-swept.ts";
 import { openS3Store } from "./s3-store.ts";
 
 /** what is left of the 5 s that a process has to end; requests still under way then are cut off */

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { DistributionStore } from "../oci/store.ts";
-import { createBucket } from "./bucket.ts";
-import { createOpenIds } from "./open-ids.ts";
-import { createS3Blobs } from "./s3-blobs.ts";
-import { createS3Manifests } from "./s3-manifests.ts";
-import { type S3UploadOptions, createS3Uploads } from "./s3-uploads.ts";
-import { sweepLeftovers } from "./sweep-leftovers.ts";
+import { createBucket } from "./bucket/bucket.ts";
+import { createOpenIds } from "./uploads/open-ids.ts";
+import { createS3Blobs } from "./blobs/s3-blobs.ts";
+import { createS3Manifests } from "./manifests/s3-manifests.ts";
+import { type S3UploadOptions, createS3Uploads } from "./uploads/s3-uploads.ts";
+import { sweepLeftovers } from "./uploads/sweep-leftovers.ts";
 
 export type S3Store = DistributionStore &
   AsyncDisposable & {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { parseRepository } from "../../../oci/repository.ts";
-import { type ReleaseLedger, ReleaseConflictError, createReleaseLedger } from "../../../registry/release-ledger.ts";
+import { type ReleaseLedger, ReleaseConflictError, createReleaseLedger } from "../../../registry/releases/release-ledger.ts";
 import type { Release } from "../../../workflows/types.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
 

@@ -7,8 +7,8 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { inject } from "vitest";
-import { ensureBucket } from "../../../registry/ensure-bucket.ts";
-import { createS3Client } from "../../../registry/s3-client.ts";
+import { ensureBucket } from "../../../registry/bucket/ensure-bucket.ts";
+import { createS3Client } from "../../../registry/bucket/s3-client.ts";
 
 export type ScratchBucket = {
   readonly s3: S3Client;

@@ -1,5 +1,5 @@
 import { S3Client } from "@aws-sdk/client-s3";
-import type { Settings } from "../config/settings.ts";
+import type { Settings } from "../../config/settings.ts";
 
 /** The S3 client of one process. Checksums only where S3 demands them: each payload is signed, and each blob is hashed by us. */
 export function createS3Client(settings: Omit<Settings["s3"], "bucket" | "embeddedDir">): S3Client {

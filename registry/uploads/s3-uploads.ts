@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
-import type { Digest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
-import type { UploadStatus, UploadStore } from "../oci/store.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { UploadStatus, UploadStore } from "../../oci/store.ts";
 import { type BlobWriter, openBlobWriter } from "./blob-writer.ts";
-import type { Bucket } from "./bucket.ts";
+import type { Bucket } from "../bucket/bucket.ts";
 import { type IdleTails, createIdleTails } from "./idle-tails.ts";
 import { type PartBuffers, createPartBuffers } from "./part-buffers.ts";
 import type { OpenIds } from "./open-ids.ts";
-import { linkBlob, publishDigest, readDigestRecord } from "./s3-blobs.ts";
-import { type WrittenBy, storageKeys } from "./storage-keys.ts";
+import { linkBlob, publishDigest, readDigestRecord } from "../blobs/s3-blobs.ts";
+import { type WrittenBy, storageKeys } from "../bucket/storage-keys.ts";
 
 type Session = {
   readonly id: string;

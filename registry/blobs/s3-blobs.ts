@@ -1,12 +1,12 @@
 import { z } from "zod";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
-import type { BlobStore, ByteRange } from "../oci/store.ts";
-import type { Bucket } from "./bucket.ts";
-import { formatRecord, parseRecord } from "./records.ts";
-import { storageKeys } from "./storage-keys.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { BlobStore, ByteRange } from "../../oci/store.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { formatRecord, parseRecord } from "../bucket/records.ts";
+import { storageKeys } from "../bucket/storage-keys.ts";
 
 /** Where the bytes of a digest are. */
 export type BlobRecord = { readonly key: string; readonly sizeBytes: number };

@@ -1,14 +1,14 @@
 import { z } from "zod";
-import type { Descriptor } from "../oci/descriptor.ts";
-import { type Digest, digestAlgorithm, digestOf, isDigest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import { childrenOf, parseManifest } from "../oci/manifest.ts";
-import type { ManifestReference } from "../oci/reference.ts";
-import { type Repository, type Tag, isTag } from "../oci/repository.ts";
-import type { BlobStore, ManifestContent, ManifestStore } from "../oci/store.ts";
-import type { Bucket } from "./bucket.ts";
-import { formatRecord, parseRecord } from "./records.ts";
-import { storageKeys } from "./storage-keys.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Digest, digestAlgorithm, digestOf, isDigest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import { childrenOf, parseManifest } from "../../oci/manifest.ts";
+import type { ManifestReference } from "../../oci/reference.ts";
+import { type Repository, type Tag, isTag } from "../../oci/repository.ts";
+import type { BlobStore, ManifestContent, ManifestStore } from "../../oci/store.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { formatRecord, parseRecord } from "../bucket/records.ts";
+import { storageKeys } from "../bucket/storage-keys.ts";
 
 const tagRecord = z.object({
   mediaType: z.string(),

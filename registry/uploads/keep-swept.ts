@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DistributionLog } from "../oci/routes/register-distribution.ts";
+import type { DistributionLog } from "../../oci/routes/register-distribution.ts";
 
 const pauseMs = 10 * 60_000;
 const retryMs = 10_000;

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { DistributionError } from "../oci/errors.ts";
+import { DistributionError } from "../../oci/errors.ts";
 import type { StoredObject } from "./bucket.ts";
 
 /** The small JSON objects of the bucket. */

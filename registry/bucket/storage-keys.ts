@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { type Digest, digestAlgorithm, digestEncoded } from "../oci/digest.ts";
-import type { Repository, Tag } from "../oci/repository.ts";
+import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
+import type { Repository, Tag } from "../../oci/repository.ts";
 
 export type WrittenBy = { readonly writer: string; readonly id: string };
 

@@ -1,5 +1,5 @@
-import type { Bucket } from "./bucket.ts";
-import { type WrittenBy, storageKeys } from "./storage-keys.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { type WrittenBy, storageKeys } from "../bucket/storage-keys.ts";
 
 /** What an upload session holds between two requests: bytes that are too few for a part of their own. */
 export type IdleTail = {

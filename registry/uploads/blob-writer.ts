@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
-import { type Digest, digestAlgorithm } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Bucket } from "./bucket.ts";
+import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Bucket } from "../bucket/bucket.ts";
 import type { IdleTails } from "./idle-tails.ts";
 import { type MultipartUpload, openMultipartUpload } from "./multipart-upload.ts";
 import type { PartBuffers } from "./part-buffers.ts";
 import { readPatiently } from "./read-patiently.ts";
-import { formatRecord } from "./records.ts";
-import { type WrittenBy, storageKeys } from "./storage-keys.ts";
+import { formatRecord } from "../bucket/records.ts";
+import { type WrittenBy, storageKeys } from "../bucket/storage-keys.ts";
 
 /** The bytes of one blob on their way into the bucket, under an opaque key and invisible until somebody publishes that key. */
 export type BlobWriter = {

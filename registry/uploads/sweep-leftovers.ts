@@ -1,13 +1,13 @@
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, type MultipartUpload } from "@aws-sdk/client-s3";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { type Digest, isDigest } from "../oci/digest.ts";
-import type { Bucket } from "./bucket.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Bucket } from "../bucket/bucket.ts";
 import type { OpenIds } from "./open-ids.ts";
-import { parseRecord } from "./records.ts";
-import { readDigestRecord } from "./s3-blobs.ts";
-import { isAbsent, toStorageError } from "./s3-errors.ts";
-import { storageKeys, writtenBy } from "./storage-keys.ts";
+import { parseRecord } from "../bucket/records.ts";
+import { readDigestRecord } from "../blobs/s3-blobs.ts";
+import { isAbsent, toStorageError } from "../bucket/s3-errors.ts";
+import { storageKeys, writtenBy } from "../bucket/storage-keys.ts";
 
 export type SweepDeps = {
   readonly bucket: Bucket;

@@ -1,9 +1,9 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import { z } from "zod";
-import type { Release } from "../workflows/types.ts";
-import { type Bucket, createBucket } from "./bucket.ts";
-import { parseRecord } from "./records.ts";
-import { storageKeys } from "./storage-keys.ts";
+import type { Release } from "../../workflows/types.ts";
+import { type Bucket, createBucket } from "../bucket/bucket.ts";
+import { parseRecord } from "../bucket/records.ts";
+import { storageKeys } from "../bucket/storage-keys.ts";
 
 /** A version or an idempotency key has a release already, and it is another one. */
 export class ReleaseConflictError extends Error {

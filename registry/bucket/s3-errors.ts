@@ -1,4 +1,4 @@
-import { DistributionError } from "../oci/errors.ts";
+import { DistributionError } from "../../oci/errors.ts";
 
 type S3Failure = { readonly name?: string; readonly $metadata?: { readonly httpStatusCode?: number } };
 

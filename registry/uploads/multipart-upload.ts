@@ -4,8 +4,8 @@ import {
   CreateMultipartUploadCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import type { Bucket } from "./bucket.ts";
-import { toStorageError } from "./s3-errors.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { toStorageError } from "../bucket/s3-errors.ts";
 
 export type MultipartUpload = {
   /** Starts sending one part; waits only while too many are under way. `done` gives the bytes back, however it ended. */
