@@ -11,8 +11,11 @@ export function packageVersion(): string {
   return "unknown";
 }
 
+/** What `slipway version` and `slipway --version` print. */
+export const versionLine = (): string => `slipway ${packageVersion()} (node ${process.version})`;
+
 export function version(): number {
-  toStdout(`slipway ${packageVersion()} (node ${process.version})\n`);
+  toStdout(`${versionLine()}\n`);
   return 0;
 }
 

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { versionLine } from "../commands/version.ts";
 import { addDeployCommands } from "./deploy-commands.ts";
 import { addInspectCommands } from "./inspect-commands.ts";
 import { addStackCommands } from "./stack-commands.ts";
@@ -10,6 +11,7 @@ export type Run = (options: { verbose?: boolean; output?: string }, body: () => 
 export function createProgram(run: Run): Command {
   const program = new Command("slipway")
     .description("From an app's source to running machines on your own hosts.")
+    .version(versionLine(), "-V, --version", "print the version")
     .showHelpAfterError("(slipway --help shows all commands)")
     .configureHelp({ sortSubcommands: false, helpWidth: 110 })
     .addHelpText("after", "\nExample:\n  $ slipway deploy");
