@@ -10,6 +10,10 @@ export function dataDirOf(options: InstanceOptions): string {
   return options.dataDir || process.env.SLIPWAY_DATA || "/var/lib/slipway";
 }
 
+/** The folder for a part that has a default of its own. */
+export const dataDirOption = (options: InstanceOptions): { dataDir?: string } =>
+  options.dataDir === undefined ? {} : { dataDir: options.dataDir };
+
 /** The settings of the instance on this machine, or undefined before the first `slipway up`. */
 export function findSettings(options: InstanceOptions): Settings | undefined {
   const file = options.dataDir ? undefined : process.env.SLIPWAY_SETTINGS;

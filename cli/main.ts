@@ -13,6 +13,7 @@ const run: Run = async (options, body) => {
 
 /** Errors that the user can mend, by name: they are thrown by parts that this file must not load. */
 const usageErrors = new Set(["AppConfigError", "SourceError"]);
+const setupErrors = new Set(["StackError", "ToolError"]);
 
 /** Says what went wrong on stderr, in JSON on stdout when that was asked for; answers how the process ends. */
 function explain(error: unknown, verbose: boolean, format: string): Outcome {
@@ -36,6 +37,8 @@ function classify(error: Error): { outcome: Outcome; code: string; tryCommand?: 
   if (error.name === "SettingsError")
     return { outcome: { kind: "usage" }, code: "USAGE", tryCommand: "slipway up (writes an instance's settings where there are none)" };
   if (usageErrors.has(error.name)) return { outcome: { kind: "usage" }, code: "USAGE" };
+  // they name what failed and what to do; the doctor sees what else is wrong
+  if (setupErrors.has(error.name)) return { outcome: { kind: "unexpected" }, code: "UNEXPECTED", tryCommand: "slipway doctor" };
   // a gRPC status: the control plane went away in the middle of a request
   if (error.name === "ServiceError" || /\b(UNAVAILABLE|DEADLINE_EXCEEDED)\b/.test(error.message))
     return { outcome: { kind: "control plane unreachable" }, code: "CONTROL_PLANE_UNREACHABLE", tryCommand: "slipway doctor" };

@@ -10,9 +10,11 @@ import { fileURLToPath } from "node:url";
 const { SLIPWAY_CACHE, XDG_CACHE_HOME } = process.env;
 const compileCache = `${SLIPWAY_CACHE || `${XDG_CACHE_HOME || `${homedir()}/.cache`}/slipway`}/compiled`;
 const source = new URL("main.ts", import.meta.url);
+// from 24 on: the sources hold `await using`, which is no type that could be stripped
+const runsSource = Boolean(process.features.typescript) && Number.parseInt(process.versions.node) >= 24;
 
 if (!existsSync(source)) await start(new URL("../dist/cli/main.js", import.meta.url));
-else if (process.features.typescript) await start(source);
+else if (runsSource) await start(source);
 else startWith(fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url)));
 
 /** @param {URL} entry */
@@ -24,7 +26,10 @@ async function start(entry) {
 /** @param {string} node */
 function startWith(node) {
   if (!existsSync(node)) {
-    console.error(`Cannot find "${node}"; run: npm ci`);
+    const rebuild = existsSync(new URL("../node_modules", import.meta.url))
+      ? "npm rebuild node (its install script did not run)"
+      : "npm ci";
+    console.error(`Cannot run the sources on Node ${process.version}, and "${node}" is missing; run: ${rebuild}`);
     process.exit(2);
   }
   const env = { NODE_COMPILE_CACHE: compileCache, ...process.env };

@@ -26,6 +26,13 @@ export async function writeGoOutput(recipe: GoOutputRecipe, dir: string, signal:
   await writeFile(path.join(dir, "share", recipe.file), output);
 }
 
+/** Where Go keeps the source of a module that go.mod pins; it is fetched, and checked by go.sum, when it is not there. */
+export async function goModuleDir(module: string, signal: AbortSignal): Promise<string> {
+  const output = await runCommand(["go", "mod", "download", "-json", module], { cwd: toolsSourceDir, env: goEnv({}), signal });
+  const { Dir } = JSON.parse(output) as { Dir: string };
+  return Dir;
+}
+
 export function goBuildArgs(recipe: GoRecipe, pins: Pins): string[] {
   const linker = ["-s", "-w"];
   if (recipe.cgoTags !== undefined) linker.push("-extldflags", "-static");

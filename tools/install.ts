@@ -77,7 +77,11 @@ async function missingTools(tools: readonly PlannedTool[]): Promise<PlannedTool[
 
 async function buildMissing(plan: readonly (readonly PlannedTool[])[], pins: Pins, options: InstallOptions): Promise<void> {
   const work = await Promise.all(plan.map(missingTools));
-  await checkRequirements(new Set(work.flat().map(({ recipe }) => (recipe.kind === "wheel" ? "wheel" : "go"))), options.signal);
+  await checkRequirements(
+    "Cannot install the tools",
+    new Set(work.flat().map(({ recipe }) => (recipe.kind === "wheel" ? "wheel" : "go"))),
+    options.signal,
+  );
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const results = await Promise.allSettled(

@@ -34,35 +34,46 @@ export async function installDebianPackages(packages: readonly string[], signal:
   }
 }
 
-type Requirement = {
-  readonly needs: "go" | "wheel";
-  readonly command: string;
-  readonly probe: readonly [string, ...string[]];
-  readonly hint: string;
-};
+const goHint = "install Go 1.26 or newer: https://go.dev/doc/install, and put its bin folder on PATH";
+/** From here on `go` fetches by itself the release that go.mod asks for. */
+const leastGoMinor = 21;
 
-const requirements: readonly Requirement[] = [
-  {
-    needs: "go",
-    command: "go",
-    probe: ["go", "version"],
-    hint: "install Go 1.26 or newer: https://go.dev/doc/install, and put its bin folder on PATH",
-  },
-  { needs: "wheel", command: "python3 pip", probe: ["python3", "-m", "pip", "--version"], hint: "run: apt-get install python3-pip" },
-];
+/** The release of the `go` on PATH. @throws ToolError saying what was found, what is expected and how to get it. */
+export async function requireGo(signal: AbortSignal): Promise<string> {
+  const found = await runCommand(["go", "env", "GOVERSION"], { cwd: "/", env: { ...process.env, GOTOOLCHAIN: "local" }, signal }).catch(
+    (cause: unknown) => {
+      signal.throwIfAborted();
+      throw new ToolError(`"go" is missing; ${goHint}`, { cause });
+    },
+  );
+  const release = found.trim().replace(/^go/, "");
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  // a build of one's own ("devel …") passes
+  if (Number(major) === 1 && Number(minor) < leastGoMinor) throw new ToolError(`"go" is ${release}, expected 1.26 or newer; ${goHint}`);
+  return release;
+}
+
+async function requirePip(signal: AbortSignal): Promise<void> {
+  await runCommand(["python3", "-m", "pip", "--version"], { signal }).catch((cause: unknown) => {
+    signal.throwIfAborted();
+    throw new ToolError(`"python3 -m pip" is missing; run: apt-get install python3-pip`, { cause });
+  });
+}
+
+const requirements = { go: requireGo, wheel: requirePip } as const;
 
 /** @throws ToolError naming everything that is missing at once, and how to get it. */
-export async function checkRequirements(kinds: ReadonlySet<"go" | "wheel">, signal: AbortSignal): Promise<void> {
+export async function checkRequirements(what: string, kinds: ReadonlySet<keyof typeof requirements>, signal: AbortSignal): Promise<void> {
   const missing: string[] = [];
-  for (const { needs, command, probe, hint } of requirements) {
-    if (!kinds.has(needs)) continue;
-    const works = await runCommand(probe, { signal }).then(
-      () => true,
-      () => false,
-    );
-    if (!works) missing.push(`  "${command}" is missing; ${hint}`);
+  for (const kind of kinds) {
+    try {
+      await requirements[kind](signal);
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      missing.push(`  ${error.message}`);
+    }
   }
-  if (missing.length > 0) throw new ToolError(`Cannot install the tools:\n${missing.join("\n")}`);
+  if (missing.length > 0) throw new ToolError(`${what}:\n${missing.join("\n")}`);
 }
 
 /** Debian's sbin folders are not on every user's PATH, and nft and ip live there. */

@@ -17,7 +17,7 @@ import { followRun } from "../follow/follow-run.ts";
 import { listenForInterrupts } from "../follow/interrupts.ts";
 import { followBuildLog } from "../follow/log-client.ts";
 import { openRun } from "../follow/run-handle.ts";
-import type { InstanceOptions } from "../instance.ts";
+import { dataDirOption, type InstanceOptions } from "../instance.ts";
 import { printJson, printLines, progressStyle, toStderr, toStdout, type OutputFormat } from "../output.ts";
 import { failureLines } from "../render/end-lines.ts";
 import { createPlainRenderer } from "../render/plain-renderer.ts";
@@ -26,7 +26,6 @@ import { tableLines } from "../render/table.ts";
 import { createTtyRenderer } from "../render/tty-renderer.ts";
 import { formatDurationMs } from "../../config/duration.ts";
 import { ensureBaseImages } from "./image-bases.ts";
-import { dataDirOption } from "./up-down.ts";
 
 export type DemoOptions = InstanceOptions & { readonly output: OutputFormat; readonly quiet?: boolean };
 

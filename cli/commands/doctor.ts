@@ -1,13 +1,13 @@
 import { runDoctor } from "../../stack/doctor.ts";
 import { findSettings, type InstanceOptions } from "../instance.ts";
 import { printList, type OutputFormat } from "../output.ts";
-import { abortOnSignals } from "./up-down.ts";
+import { abortOnSignals } from "./abort-on-signals.ts";
 
 export type DoctorOptions = InstanceOptions & { readonly output: OutputFormat };
 
 /** One line for each thing that has to hold on this machine; exit code 1 when one does not. */
 export async function doctor(options: DoctorOptions): Promise<number> {
-  const checks = await runDoctor(findSettings(options), abortOnSignals());
+  const checks = await runDoctor(findSettings(options), abortOnSignals().signal);
   printList(options.output, {
     name: "checks",
     items: checks,

@@ -3,8 +3,9 @@ import type { Settings } from "../../config/settings.ts";
 import { baseImageNames, buildBaseImages, type BaseImage, type BaseImageName } from "../../tools/base-images/build-base-images.ts";
 import { CliError } from "../errors.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
-import { printLines, toStderr, toStdout } from "../output.ts";
-import { abortOnSignals } from "./up-down.ts";
+import { printLines, toStdout } from "../output.ts";
+import { abortOnSignals } from "./abort-on-signals.ts";
+import { progressOf } from "./stack-progress.ts";
 
 export type ImageBasesOptions = InstanceOptions & { readonly quiet?: boolean };
 
@@ -12,10 +13,7 @@ export type ImageBasesOptions = InstanceOptions & { readonly quiet?: boolean };
 export async function imageBases(names: readonly string[], options: ImageBasesOptions): Promise<number> {
   const wanted = names.length === 0 ? baseImageNames : names.map(parseName);
   const settings = requireSettings(options);
-  const progress = (line: string): void => {
-    if (options.quiet !== true) toStderr(`--> ${line}\n`);
-  };
-  const images = await ensureBaseImages(settings, wanted, progress, abortOnSignals());
+  const images = await ensureBaseImages(settings, wanted, progressOf(options), abortOnSignals().signal);
   printLines(
     toStdout,
     images.flatMap((image) => image.references.map((reference) => `${reference} ${image.manifest.digest}`)),

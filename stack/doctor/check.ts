@@ -12,9 +12,15 @@ export function check(name: string, fix: string, look: (signal: AbortSignal) => 
       return { name, ok: true, detail: await look(AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])) };
     } catch (error) {
       signal.throwIfAborted();
-      return { name, ok: false, detail: error instanceof Error ? error.message : String(error), fix };
+      return { name, ok: false, detail: detailOf(error), fix };
     }
   };
+}
+
+function detailOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, syscall, path } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" && syscall?.startsWith("spawn") === true ? `"${path}" is missing` : error.message;
 }
 
 /** -1, 0 or 1 for versions like `1.26.8`; a part that is missing counts as 0. */

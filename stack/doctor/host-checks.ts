@@ -6,7 +6,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import type { Settings } from "../../config/settings.ts";
 import { cacheDir } from "../../tools/cache.ts";
-import { missingDebianPackages } from "../../tools/requirements.ts";
+import { missingDebianPackages, requireGo } from "../../tools/requirements.ts";
+import { isCheckout } from "../entry-point.ts";
 import { closedFolders } from "../traversable.ts";
 import { check, type CheckRun, requireVersion } from "./check.ts";
 
@@ -22,10 +23,8 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       return "root";
     }),
     check("node", "install Node 20.19 or newer", () => requireVersion(process.versions.node, "20.19.0")),
-    check("go", "install Go 1.26 or newer: https://go.dev/doc/install", async (signal) => {
-      const { stdout } = await run("go", ["env", "GOVERSION"], { signal });
-      return requireVersion(stdout.trim().replace(/^go/, ""), "1.26.0");
-    }),
+    check("go", "put Go 1.26 or newer on PATH: https://go.dev/doc/install", requireGo),
+    ...(isCheckout ? [check("gRPC types", "npm run generate", grpcTypes)] : []),
     check("Debian packages", "slipway up (installs them)", async (signal) => {
       const missing = await missingDebianPackages([], signal);
       if (missing.length > 0) throw new Error(`missing: ${missing.join(" ")}`);
@@ -49,6 +48,12 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       check(`disk space for "${dir}"`, "free some space, or move the folder to another disk", async () => await freeSpace(dir)),
     ),
   ];
+}
+
+async function grpcTypes(): Promise<string> {
+  const { requireGrpcTypes } = await import("../../tools/grpc-types/generate.ts");
+  await requireGrpcTypes();
+  return "of the versions that tools/go.mod pins";
 }
 
 /** Undefined settings: the folders are not chosen yet. */

@@ -11,7 +11,7 @@ const bin = path.join(root, "node_modules", ".bin");
 const projects = ["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])];
 
 const checks: readonly (readonly [string, ...string[]])[] = [
-  ["node", "proto/generate.ts"],
+  ["node", "tools/grpc-types/main.ts"],
   ["oxfmt", "--check"],
   ["oxlint", "--type-aware"],
   ["tsc", "-p", "."],

@@ -1,21 +1,18 @@
-/**
- * Generates the gRPC types of containerd and BuildKit into `proto/gen/` (ignored by git) from the very Go modules that `tools/go.mod`
- * pins, so that client and daemon cannot drift apart. Does nothing when the pins have not changed since the last time.
- */
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { toolsSourceDir } from "../cache.ts";
+import { goModuleDir } from "../go-tool.ts";
+import { checkRequirements } from "../requirements.ts";
+import { runCommand, ToolError } from "../run-command.ts";
 
-const run = promisify(execFile);
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const outDir = path.join(here, "gen");
+const root = path.dirname(toolsSourceDir);
+const outDir = path.join(root, "proto", "gen");
 const stampFile = path.join(outDir, "stamp");
+const generator = path.join(root, "node_modules", "@bufbuild", "protoc-gen-es", "package.json");
 
 const containerdApi = "github.com/containerd/containerd/api";
 const buildkit = "github.com/moby/buildkit";
@@ -48,16 +45,24 @@ const wanted = {
   },
 } as const;
 
-export async function generateProto(): Promise<"generated" | "unchanged"> {
-  const stamp = await pinsDigest();
+/**
+ * Generates the gRPC types of containerd and BuildKit into `proto/gen/` (ignored by git) from the very Go modules that `tools/go.mod`
+ * pins, so that client and daemon cannot drift apart. Does nothing when the pins have not changed since the last time.
+ * @param progress one line, when there is something to do
+ * @throws ToolError saying what failed and how to get what is missing
+ */
+export async function generateGrpcTypes(progress: (line: string) => void, signal: AbortSignal): Promise<"generated" | "unchanged"> {
+  const stamp = await wantedStamp();
   if ((await readFile(stampFile, "utf8").catch(() => "")) === stamp) return "unchanged";
 
+  progress("generating the gRPC types of containerd and BuildKit");
+  await checkRequirements("Cannot generate the gRPC types", new Set(["go"]), signal);
   const work = await mkdtemp(path.join(tmpdir(), "slipway-proto-"));
   try {
     const staged = path.join(work, "proto");
     const generated = path.join(work, "gen");
-    await stage(staged);
-    await generate(work, staged, generated);
+    await stage(staged, signal);
+    await generate(work, staged, generated, signal);
     await writeFile(path.join(generated, "stamp"), stamp);
     await replaceDir(generated, outDir);
     return "generated";
@@ -66,21 +71,32 @@ export async function generateProto(): Promise<"generated" | "unchanged"> {
   }
 }
 
-/** The pins, this recipe and the generator's version: whatever changes the output. */
-async function pinsDigest(): Promise<string> {
+/** @throws ToolError when the types are missing or of other pins */
+export async function requireGrpcTypes(): Promise<void> {
+  const found = await readFile(stampFile, "utf8").catch(() => undefined);
+  if (found === undefined) throw new ToolError(`found none in "${outDir}"`);
+  if (found !== (await wantedStamp())) throw new ToolError(`those in "${outDir}" are of other versions than tools/go.mod pins`);
+}
+
+/** Of the pins, this recipe and the generator's version: whatever changes the output. */
+async function wantedStamp(): Promise<string> {
   const hash = createHash("sha256");
-  const goMod = await readFile(path.join(root, "tools", "go.mod"), "utf8");
+  const goMod = await readFile(path.join(toolsSourceDir, "go.mod"), "utf8");
   for (const module of [containerdApi, buildkit]) {
     hash.update(goMod.split("\n").find((line) => line.trim().startsWith(`${module} `)) ?? "");
   }
   hash.update(await readFile(fileURLToPath(import.meta.url)));
-  hash.update(await readFile(path.join(root, "node_modules", "@bufbuild", "protoc-gen-es", "package.json")));
+  hash.update(
+    await readFile(generator).catch((cause: unknown) => {
+      throw new ToolError(`Cannot generate the gRPC types: "${generator}" is missing; run: npm ci`, { cause });
+    }),
+  );
   return hash.digest("hex");
 }
 
-async function stage(staged: string): Promise<void> {
+async function stage(staged: string, signal: AbortSignal): Promise<void> {
   for (const [module, { prefix, files, dirs }] of Object.entries(wanted)) {
-    const source = await moduleDir(module);
+    const source = await goModuleDir(module, signal);
     for (const file of files) await copy(path.join(source, file), path.join(staged, prefix, file));
     for (const dir of dirs) {
       for (const file of await readdir(path.join(source, dir), { recursive: true })) {
@@ -93,18 +109,12 @@ async function stage(staged: string): Promise<void> {
   await copy(path.join(temporal, "sdk-core/crates/protos/protos", status), path.join(staged, status));
 }
 
-async function moduleDir(module: string): Promise<string> {
-  const { stdout } = await run("go", ["mod", "download", "-json", module], { cwd: path.join(root, "tools"), maxBuffer: 16 << 20 });
-  const { Dir } = JSON.parse(stdout) as { Dir: string };
-  return Dir;
-}
-
 async function copy(from: string, to: string): Promise<void> {
   await mkdir(path.dirname(to), { recursive: true });
   await cp(from, to);
 }
 
-async function generate(work: string, staged: string, generated: string): Promise<void> {
+async function generate(work: string, staged: string, generated: string, signal: AbortSignal): Promise<void> {
   const bin = path.join(root, "node_modules", ".bin");
   const template = {
     version: "v2",
@@ -118,7 +128,7 @@ async function generate(work: string, staged: string, generated: string): Promis
     ],
   };
   await writeFile(path.join(work, "buf.gen.yaml"), JSON.stringify(template));
-  await run(path.join(bin, "buf"), ["generate", "--template", path.join(work, "buf.gen.yaml")], { cwd: work, maxBuffer: 16 << 20 });
+  await runCommand([path.join(bin, "buf"), "generate", "--template", path.join(work, "buf.gen.yaml")], { cwd: work, signal });
 }
 
 /** Two runs side by side both end with a whole folder. */
@@ -131,5 +141,3 @@ async function replaceDir(from: string, to: string): Promise<void> {
   await rm(old, { recursive: true, force: true });
   await rm(next, { recursive: true, force: true });
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) console.error(`proto/gen: ${await generateProto()}`);
