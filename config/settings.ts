@@ -43,6 +43,23 @@ export const settingsSchema = z.strictObject({
     listen: z.strictObject({ host: z.string(), port }),
     /** the host part of every image name; inside an org's network it leads to the mirror */
     imageHost: z.string(),
+    /** tokens: nobody pulls or pushes without one; none, or absent in settings of before: whoever reaches the port may do all */
+    auth: z.enum(["tokens", "none"]).optional(),
+    /** password of the user "slipway", with which this instance's own processes and its CLI may do all */
+    systemToken: z.string().min(32, "expected at least 32 characters").optional(),
+    /** HTTPS instead of HTTP; `url` then begins with https. Read anew when the files change */
+    tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    /** who gets blobs from the bucket itself, by presigned addresses; absent: nobody */
+    redirect: z
+      .strictObject({
+        /** networks of clients that reach the bucket */
+        clients: z.array(z.union([z.cidrv4(), z.cidrv6()], "expected a network such as 10.0.0.0/8")).min(1),
+        /** where they reach it, when that is elsewhere than `s3.endpoint` */
+        endpoint: z.url().optional(),
+        /** how long an address is good for */
+        expiresS: z.number().int().min(1).max(604_800).optional(),
+      })
+      .optional(),
   }),
   containerd: z.strictObject({
     socket: absolutePath,

@@ -24,6 +24,12 @@ export type DistributionOptions = {
   readonly store: DistributionStore | ((request: FastifyRequest) => DistributionStore | Promise<DistributionStore>);
   /** gets one line per request, and the cause of every answer above 499 */
   readonly log?: DistributionLog;
+  /**
+   * Lets a request pass or throws, before anything else is answered; `request.distribution` is null when the path is none of the API's.
+   */
+  readonly authorize?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+  /** Where else a client may read a blob; undefined: here. */
+  readonly redirectBlob?: (request: FastifyRequest, endpoint: EndpointOf<"readBlob">, signal: AbortSignal) => Promise<string | undefined>;
 };
 
 /** Serves the OCI Distribution API (distribution-spec 1.1) under `/v2/` of `app` out of a store. Never buffers more than a manifest. */
@@ -41,7 +47,14 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     scope.addHook("onRequest", async (request, reply) => {
       startedAt.set(request, performance.now());
       reply.header("docker-distribution-api-version", "registry/2.0");
-      request.distribution = parseTarget(request);
+      let fault: unknown;
+      try {
+        request.distribution = parseTarget(request);
+      } catch (error) {
+        fault = error;
+      }
+      await options.authorize?.(request, reply);
+      if (fault !== undefined) throw fault;
     });
     scope.setErrorHandler((error, request, reply) => {
       const gone = reply.raw.destroyed;
@@ -73,6 +86,7 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
       const count = (bytes: number) => receivedBytes.set(request, (receivedBytes.get(request) ?? 0) + bytes);
       let body: Readable | undefined;
       try {
+        if (await redirected(call, options.redirectBlob)) return reply;
         await answer(call, () => (body = openRequestBody(request.raw, count)));
       } finally {
         // a store that never touched it leaves it in the way of draining
@@ -83,6 +97,15 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     scope.all("/v2", serve);
     scope.all("/v2/*", serve);
   });
+}
+
+/** Sends the reader of a blob elsewhere, when there is such a place for it; a conditional read is answered here. */
+async function redirected({ endpoint, request, reply, signal }: DistributionCall, locate: DistributionOptions["redirectBlob"]) {
+  if (locate === undefined || endpoint.kind !== "readBlob" || request.headers["if-none-match"] !== undefined) return false;
+  const location = await locate(request, endpoint as EndpointOf<"readBlob">, signal);
+  if (location === undefined) return false;
+  await reply.code(307).headers({ location, "docker-content-digest": endpoint.digest, "cache-control": "no-store" }).send();
+  return true;
 }
 
 async function answer(call: DistributionCall, openBody: OpenBody): Promise<void> {
