@@ -1,5 +1,6 @@
 import { Status } from "nice-grpc";
-import { type BuildProgress, failedStep, printable } from "./progress.ts";
+import { stripControl } from "../../config/strip-control.ts";
+import { type BuildProgress, failedStep } from "./progress.ts";
 import type { DockerfileLine } from "./status-details.ts";
 
 /** The Dockerfile or the source is wrong: trying again gives the same. */
@@ -71,4 +72,4 @@ function isConnectionLoss(code: Status, message: string): boolean {
   return (code === Status.INTERNAL && /RST_STREAM|GOAWAY/i.test(message)) || /no active session|graceful_stop/i.test(message);
 }
 
-const firstLine = (message: string): string => printable(message.split("\n")[0] ?? "").slice(0, 1000);
+const firstLine = (message: string): string => stripControl(message.split("\n")[0] ?? "").slice(0, 1000);

@@ -1,3 +1,4 @@
+import { stripControl } from "../../config/strip-control.ts";
 import type {
   Vertex,
   VertexLog,
@@ -93,7 +94,7 @@ function stepOf(progress: BuildProgress, digest: string): StepProgress {
 
 function applyVertex(progress: Map<string, StepProgress>, vertex: Vertex, events: BuildEvent[]): void {
   const known = stepOf(progress, vertex.digest);
-  const name = printable(vertex.name) || known.name;
+  const name = stripControl(vertex.name) || known.name;
   const startedAtMs = known.startedAtMs ?? toMs(vertex.started);
   const current: StepProgress = { ...known, name, ...(startedAtMs === undefined ? {} : { startedAtMs }) };
   progress.set(vertex.digest, current);
@@ -112,7 +113,7 @@ function endStep(progress: Map<string, StepProgress>, vertex: Vertex, atMs: numb
   flushPartials(progress, vertex.digest, atMs, events);
   const { step, name, startedAtMs = atMs, ...rest } = stepOf(progress, vertex.digest);
   const status = vertex.error !== "" ? "failed" : vertex.cached ? "cached" : "completed";
-  const error = printable(vertex.error);
+  const error = stripControl(vertex.error);
   progress.set(vertex.digest, { ...rest, step, name, startedAtMs, status, ...(status === "failed" ? { error } : {}) });
   if (status === "failed") events.push({ type: status, step, name, atMs, error });
   else if (status === "cached") events.push({ type: status, step, name, atMs });
@@ -147,7 +148,7 @@ function addLine(
   events: BuildEvent[],
 ): void {
   const known = stepOf(progress, digest);
-  const line = printable(Buffer.from(raw, "latin1").toString("utf8"));
+  const line = stripControl(Buffer.from(raw, "latin1").toString("utf8"));
   progress.set(digest, { ...known, lastLines: [...known.lastLines, line].slice(-lastLinesKept) });
   events.push({ type: "log", step: known.step, stream, line, atMs });
 }
@@ -156,7 +157,7 @@ function applyTransfer(progress: BuildProgress, status: VertexStatus, events: Bu
   events.push({
     type: "status",
     step: stepOf(progress, status.vertex).step,
-    id: printable(status.ID),
+    id: stripControl(status.ID),
     current: Number(status.current),
     total: Number(status.total),
     done: status.completed !== undefined,
@@ -166,17 +167,8 @@ function applyTransfer(progress: BuildProgress, status: VertexStatus, events: Bu
 
 function applyWarning(progress: BuildProgress, warning: VertexWarning, events: BuildEvent[]): void {
   const line = warning.ranges[0]?.start?.line;
-  const message = printable(Buffer.from(warning.short).toString("utf8"));
+  const message = stripControl(Buffer.from(warning.short).toString("utf8"));
   events.push({ type: "warning", step: stepOf(progress, warning.vertex).step, message, ...(line === undefined ? {} : { line }) });
-}
-
-/** What a terminal would show of a line: no escape sequences, and of a line that was overwritten the last state. */
-export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- removing control characters is the purpose
-  const plain = text.replace(/\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, "");
-  const shown = plain.replace(/\r+$/, "").split("\r").at(-1) ?? "";
-  // oxlint-disable-next-line no-control-regex -- see above
-  return shown.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
 }
 
 function toMs(time: { seconds: bigint; nanos: number } | undefined): number | undefined {

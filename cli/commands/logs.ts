@@ -5,7 +5,7 @@ import { CliError } from "../errors.ts";
 import { readMachineLog } from "../follow/log-client.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { toStdout } from "../output.ts";
-import { stripControl } from "../render/strip-control.ts";
+import { presentableLine } from "../../config/strip-control.ts";
 import { appFilter, type AppOptions } from "./app-filter.ts";
 
 export type LogsOptions = InstanceOptions & AppOptions & { readonly follow?: boolean; readonly lines: string; readonly machine?: string };
@@ -21,7 +21,7 @@ export async function logs(app: string | undefined, options: LogsOptions): Promi
   const read = machines.map(async (machineId) => {
     const prefix = machines.length > 1 ? `${machineId} | ` : "";
     for await (const line of readMachineLog(settings, { org: filter.org, machineId, follow: options.follow === true, tail }, signal))
-      toStdout(`${prefix}${stripControl(line)}\n`);
+      toStdout(`${prefix}${presentableLine(line)}\n`);
   });
   try {
     await Promise.all(read);

@@ -1,22 +1,22 @@
 import type { BuildLogEntry } from "../../builder/build-log.ts";
 import { formatDurationMs } from "../../config/duration.ts";
-import { stripControl } from "./strip-control.ts";
+import { presentableLine } from "../../config/strip-control.ts";
 
 /** The lines of one entry of a build's log, numbered as BuildKit numbers its steps; unknown entries have none. */
 export function buildEntryLines(entry: BuildLogEntry): string[] {
   switch (entry.type) {
     case "started":
-      return [`#${entry.step} ${stripControl(entry.name)}`];
+      return [`#${entry.step} ${presentableLine(entry.name)}`];
     case "completed":
       return [`#${entry.step} DONE ${formatDurationMs(entry.durationMs)}`];
     case "cached":
-      return [`#${entry.step} CACHED ${stripControl(entry.name)}`];
+      return [`#${entry.step} CACHED ${presentableLine(entry.name)}`];
     case "failed":
-      return [`#${entry.step} ERROR: ${stripControl(entry.error)}`];
+      return [`#${entry.step} ERROR: ${presentableLine(entry.error)}`];
     case "log":
-      return [`#${entry.step} ${stripControl(entry.line)}`];
+      return [`#${entry.step} ${presentableLine(entry.line)}`];
     case "warning":
-      return [`#${entry.step} WARN: ${stripControl(entry.message)}${entry.line === undefined ? "" : ` (line ${entry.line})`}`];
+      return [`#${entry.step} WARN: ${presentableLine(entry.message)}${entry.line === undefined ? "" : ` (line ${entry.line})`}`];
     case "attempt":
       return entry.attempt > 1 ? [`--> build attempt ${entry.attempt}`] : [];
     default:
@@ -35,7 +35,7 @@ export function applyBuildEntry(state: BuildState, entry: BuildLogEntry): BuildS
     case "attempt":
       return emptyBuild;
     case "started":
-      return { ...state, active: new Map(state.active).set(entry.step, stripControl(entry.name)) };
+      return { ...state, active: new Map(state.active).set(entry.step, presentableLine(entry.name)) };
     case "completed":
     case "cached":
     case "failed": {
@@ -44,7 +44,7 @@ export function applyBuildEntry(state: BuildState, entry: BuildLogEntry): BuildS
       return { ...state, active };
     }
     case "log":
-      return { ...state, tail: [...state.tail, stripControl(entry.line)].slice(-tailLines) };
+      return { ...state, tail: [...state.tail, presentableLine(entry.line)].slice(-tailLines) };
     default:
       return state;
   }

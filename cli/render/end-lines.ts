@@ -1,7 +1,7 @@
 import { formatDurationMs } from "../../config/duration.ts";
 import type { DeployError, ReplicationView, RunView } from "../../workflows/types.ts";
 import { stateOf } from "./step-lines.ts";
-import { stripControl } from "./strip-control.ts";
+import { presentableLine } from "../../config/strip-control.ts";
 import { sizeOf, tableLines } from "./table.ts";
 
 /** The end of a run that went well: steps with durations, digest, machines, replication, url. */
@@ -22,7 +22,7 @@ export function summaryLines(view: RunView, options: { changed: boolean; replica
 }
 
 export function replicationText(view: ReplicationView): string {
-  const error = view.lastError === undefined || view.status === "durable" ? "" : `: ${stripControl(view.lastError)}`;
+  const error = view.lastError === undefined || view.status === "durable" ? "" : `: ${presentableLine(view.lastError)}`;
   return view.status === "retrying" ? `retrying (attempt ${view.attempts}${error})` : `${view.status}${error}`;
 }
 
@@ -54,12 +54,12 @@ export type FailureText = {
 /** What went wrong, where, what serves now, the last words of what failed, and one thing to do. */
 export function failureLines(failure: FailureText): string[] {
   const { error } = failure;
-  const tail = (error?.logTail ?? []).slice(-shownLogLines).map((line) => `  | ${stripControl(line)}`);
+  const tail = (error?.logTail ?? []).slice(-shownLogLines).map((line) => `  | ${presentableLine(line)}`);
   return [
-    `Error: ${stripControl(failure.message)}`,
+    `Error: ${presentableLine(failure.message)}`,
     ...(error === undefined ? [] : [`Stage: ${error.stage}`]),
     `Code: ${failure.code}`,
-    ...(error === undefined ? [] : [`Serving: ${stripControl(error.serving)}`]),
+    ...(error === undefined ? [] : [`Serving: ${presentableLine(error.serving)}`]),
     ...(tail.length === 0 ? [] : [`Last ${tail.length} log lines:`, ...tail]),
     `Try: ${adviceFor(failure.code, failure.workflowId)}`,
     `Run: ${failure.ui}`,

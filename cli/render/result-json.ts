@@ -1,7 +1,7 @@
 import type { ReplicationView, RunView } from "../../workflows/types.ts";
 import type { RunOutcome } from "../control-plane/run-outcome.ts";
 import { machineJson } from "./machine-json.ts";
-import { stripControl } from "./strip-control.ts";
+import { presentableLine } from "../../config/strip-control.ts";
 
 export type ResultContext = {
   readonly workflowId: string;
@@ -50,7 +50,7 @@ export function replicationJson(view: ReplicationView): Record<string, unknown> 
     status: view.status,
     attempts: view.attempts,
     sent_bytes: view.sentBytes,
-    ...(view.lastError === undefined ? {} : { last_error: stripControl(view.lastError) }),
+    ...(view.lastError === undefined ? {} : { last_error: presentableLine(view.lastError) }),
   };
 }
 
@@ -58,9 +58,9 @@ function errorJson(outcome: Extract<RunOutcome, { kind: "failed" }>): Record<str
   const error = outcome.view?.error;
   return {
     code: outcome.code,
-    message: stripControl(outcome.message),
+    message: presentableLine(outcome.message),
     ...(error === undefined
       ? {}
-      : { stage: error.stage, retryable: error.retryable, serving: error.serving, log_tail: error.logTail.map(stripControl) }),
+      : { stage: error.stage, retryable: error.retryable, serving: error.serving, log_tail: error.logTail.map(presentableLine) }),
   };
 }

@@ -5,7 +5,7 @@ import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import { isMachineId } from "../check-plan.ts";
 import { followFile, linesOf } from "./follow.ts";
-import { lineLimitBytes, presentableLine } from "./strip-control.ts";
+import { lineLimitBytes, presentableLine } from "../../config/strip-control.ts";
 import { readTail } from "./tail.ts";
 
 const flag = z.enum(["0", "1"]).default("0");

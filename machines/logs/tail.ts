@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
-import { presentableLine } from "./strip-control.ts";
+import { presentableLine } from "../../config/strip-control.ts";
 
 const tailLimitBytes = 1024 * 1024;
 

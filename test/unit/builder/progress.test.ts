@@ -9,7 +9,6 @@ import {
   emptyProgress,
   failedStep,
   lastLinesKept,
-  printable,
 } from "../../../builder/buildkit/progress.ts";
 import { StatusResponseSchema } from "../../../proto/gen/github.com/moby/buildkit/api/services/control/control_pb.ts";
 
@@ -102,18 +101,5 @@ describe("the progress of a build", () => {
       ],
     });
     expect(countSteps(progress)).toEqual({ steps: 2, cachedSteps: 1 });
-  });
-});
-
-describe("a line of output", () => {
-  it.each([
-    ["\u001b[31mred\u001b[0m", "red"],
-    ["10%\r50%\r100%", "100%"],
-    ["windows\r", "windows"],
-    ["\u001b]0;title\u0007text", "text"],
-    ["bell\u0007 and\u0000 null", "bell and null"],
-    ["tab\tstays", "tab\tstays"],
-  ])("%j is shown as %j", (raw, shown) => {
-    expect(printable(raw)).toBe(shown);
   });
 });

@@ -5,7 +5,6 @@ import { createEventWriter, createJsonlRenderer } from "../../../cli/render/json
 import { createPlainRenderer } from "../../../cli/render/plain-renderer.ts";
 import { resultJson } from "../../../cli/render/result-json.ts";
 import { changedStepLines } from "../../../cli/render/step-lines.ts";
-import { stripControl } from "../../../cli/render/strip-control.ts";
 import { ageOf, sizeOf } from "../../../cli/render/table.ts";
 import { createTtyRenderer, frameLines } from "../../../cli/render/tty-renderer.ts";
 import { progressStyle } from "../../../cli/output.ts";
@@ -201,13 +200,6 @@ describe("renderers", () => {
     expect(progressStyle({ progress }, environment, isTty)).toBe(style);
   });
 });
-
-test.each([
-  ["a\u001b[31mb\u001b[0m", "ab"],
-  ["\u001b]8;;http://x\u0007link\u001b]8;;\u0007", "link"],
-  ["a\r\nb\tc\u0008", "ab\tc"],
-  ["\u009b31mx\u202ey", "31mxy"],
-])("stripControl of %j is %j", (text, stripped) => expect(stripControl(text)).toBe(stripped));
 
 test("ages and sizes read well", () => {
   expect([5_000, 65_000, 7_300_000, 180_000_000].map((ms) => ageOf(0, ms))).toEqual(["5s", "1m", "2h", "2d"]);

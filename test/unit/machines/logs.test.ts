@@ -4,31 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { followFile, linesOf } from "../../../machines/logs/follow.ts";
 import { rotateLog } from "../../../machines/logs/rotate.ts";
-import { lineLimitBytes, presentableLine, stripControl } from "../../../machines/logs/strip-control.ts";
 import { readTail } from "../../../machines/logs/tail.ts";
-
-describe("stripping control characters", () => {
-  test.each([
-    ["\u001b[31mred\u001b[0m", "red"],
-    ["\u001b]0;title\u0007text", "text"],
-    ["\u001b]8;;http://evil\u001b\\link\u001b]8;;\u001b\\", "link"],
-    ["\u009b2Jcleared", "cleared"],
-    ["bell\u0007, back\b, return\r", "bell, back, return"],
-    ["\u001bcreset", "reset"],
-    ["tab\tand\nnewline stay", "tab\tand\nnewline stay"],
-    ["\u001bP1;2|payload\u001b\\after", "after"],
-    ["grüße 日本", "grüße 日本"],
-    ["cut off \u001b[", "cut off "],
-  ])("%j becomes %j", (text, expected) => {
-    expect(stripControl(text)).toBe(expected);
-  });
-
-  test("a line is cut at 16 KiB without breaking a character", () => {
-    const line = presentableLine("ä".repeat(20_000));
-    expect(Buffer.byteLength(line)).toBeLessThanOrEqual(lineLimitBytes + 3);
-    expect(line).not.toContain("\ufffd");
-  });
-});
 
 describe("a machine's log", () => {
   let dir: string;

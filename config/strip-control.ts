@@ -5,21 +5,25 @@ const sequences = [
   String.raw`(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?`,
   // any other escape sequence
   String.raw`\u001b[ -/]*[0-~]?`,
-  // C0 but tab and newline, DEL, C1
-  String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f]`,
+  // C0 but tab, newline and carriage return, DEL, C1
+  String.raw`[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]`,
+  // line and paragraph separators; what turns the direction of writing, and so hides what is written
+  String.raw`[\u2028\u2029\u202a-\u202e\u2066-\u2069]`,
 ];
 const control = new RegExp(sequences.join("|"), "g");
 
-/** Text of a machine or build without anything that a terminal obeys; tabs and newlines stay. */
+/** Text of a machine or build without anything that a terminal obeys: of a line that was overwritten the last state, tabs and newlines stay. */
 export function stripControl(text: string): string {
-  return text.replace(control, "");
+  return text.replace(control, "").split("\n").map(lastState).join("\n");
 }
+
+const lastState = (line: string): string => (line.includes("\r") ? (line.replace(/\r+$/, "").split("\r").at(-1) ?? "") : line);
 
 export const lineLimitBytes = 16 * 1024;
 
-/** A single line as it may be shown: no control characters, 16 KiB at most. */
+/** The same as a single line, 16 KiB at most. */
 export function presentableLine(line: string): string {
-  const stripped = stripControl(line);
+  const stripped = stripControl(line).replaceAll("\n", "");
   if (Buffer.byteLength(stripped) <= lineLimitBytes) return stripped;
   return `${Buffer.from(stripped)
     .subarray(0, lineLimitBytes)
