@@ -7,6 +7,7 @@ import { cgroupDirs, emptyCgroup, instanceCgroup, removeCgroup } from "./cgroup.
 import { planOf } from "./create-container.ts";
 import { bridgePrefix } from "./network/address-plan.ts";
 import { restoreForwarding } from "./network/forwarding.ts";
+import { loadRules } from "./network/load-rules.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { tableName } from "./network/ruleset.ts";
 import { ProgramError, runProgram } from "./run-program.ts";
@@ -34,7 +35,7 @@ export async function teardownHost(settings: Settings, signal: AbortSignal): Pro
   await step(() => removeCgroup(instanceCgroup(settings.instance)));
   await step(removeEmptyParents);
   for (const network of networks) await step(() => removeBridge(network.bridge, signal));
-  await step(() => removeTable(settings.instance, signal));
+  await step(() => removeTable(settings, signal));
   if (!(await otherInstancesRoute())) await step(() => restoreForwarding(settings));
   if (failures.length > 0) {
     const causes = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
@@ -65,10 +66,10 @@ async function removeLink(link: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function removeTable(instance: string, signal: AbortSignal): Promise<void> {
+async function removeTable(settings: Settings, signal: AbortSignal): Promise<void> {
   // naming a table makes it, so that deleting one that is not there is no error
-  const table = `inet ${tableName(instance)}`;
-  await runProgram("nft", ["-f", "-"], { input: `table ${table}\ndelete table ${table}\n`, signal });
+  const table = `inet ${tableName(settings.instance)}`;
+  await loadRules(settings, `table ${table}\ndelete table ${table}\n`, signal);
 }
 
 async function otherInstancesRoute(): Promise<boolean> {

@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import type { Settings } from "../../config/settings.ts";
 import { idMappingOf, type IdMapping } from "../id-mapping.ts";
 import { MachineError } from "../errors.ts";
-import { runProgram } from "../run-program.ts";
 import type { OrgNetwork } from "../types.ts";
 import { orgNetwork } from "./address-plan.ts";
 import { ensureBridge } from "./bridge.ts";
 import { ensureForwarding } from "./forwarding.ts";
+import { loadRules } from "./load-rules.ts";
 import { networksOf, readNetworkRegistry, withOrg, writeNetworkRegistry } from "./network-registry.ts";
 import { ruleset } from "./ruleset.ts";
 
@@ -27,10 +27,8 @@ export function createOrgNetworks(settings: Settings): OrgNetworks {
     if (!ready.has(org) || !existsSync(`/sys/class/net/${network.bridge}`)) {
       try {
         if (registry !== before) await writeNetworkRegistry(settings, registry);
-        await runProgram("nft", ["-f", "-"], {
-          input: ruleset(settings.instance, settings.network, settings.mirror.port, networksOf(settings, registry)),
-          signal,
-        });
+        const rules = ruleset(settings.instance, settings.network, settings.mirror.port, networksOf(settings, registry));
+        await loadRules(settings, rules, signal);
         await ensureForwarding(settings);
         await ensureBridge(network, signal);
       } catch (cause) {

@@ -6,7 +6,7 @@ export function tableName(instance: string): string {
 }
 
 /**
- * The whole nftables table of an instance as one transaction for `nft -f -`, however often it is loaded. Of a machine it lets pass:
+ * The whole nftables table of an instance as one transaction for `nft -f`, however often it is loaded. Of a machine it lets pass:
  * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's port on its gateway. Chains of others are not
  * overruled: `accept` ends this table's chain only, `drop` is final.
  */
