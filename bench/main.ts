@@ -4,6 +4,7 @@ import { machineFacts } from "./machine-facts.ts";
 const benches = {
   "cli-start": () => import("./cli-start.ts"),
   deploy: () => import("./deploy/deploy.ts"),
+  registry: () => import("./registry/registry.ts"),
 } as const;
 
 export type Bench = { run(args: readonly string[]): Promise<Record<string, unknown>> };
