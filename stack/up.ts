@@ -53,6 +53,9 @@ export async function up(
   const { settings, changed } = await resolveSettings(options, tools, process.env, async (found) => {
     requireShortSockets(found);
     await requireUsableContainerd(found, signal);
+    // its client is loaded only where Temporal is not our own
+    if (found.temporal.databaseFile === undefined)
+      await (await import("./temporal/existing-temporal.ts")).requireUsableTemporal(found, progress, signal);
   });
   const prepared = await prepareFiles(settings);
   const started = await ensureSupervisor(settings, progress, signal);

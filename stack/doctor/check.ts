@@ -5,14 +5,17 @@ export type CheckRun = (signal: AbortSignal) => Promise<Check>;
 
 const timeoutMs = 5_000;
 
-/** @param look answers what was found; whatever it throws is what is wrong */
+/**
+ * @param fix what mends it, whatever was found; an error with a `command` of its own knows better
+ * @param look answers what was found; whatever it throws is what is wrong
+ */
 export function check(name: string, fix: string, look: (signal: AbortSignal) => Promise<string> | string): CheckRun {
   return async (signal) => {
     try {
       return { name, ok: true, detail: await look(AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])) };
     } catch (error) {
       signal.throwIfAborted();
-      return { name, ok: false, detail: detailOf(error), fix };
+      return { name, ok: false, detail: detailOf(error), fix: (error as { command?: string }).command ?? fix };
     }
   };
 }

@@ -26,6 +26,7 @@ export function engineChecks(settings: Settings): CheckRun[] {
       return "isolated";
     }),
     check("Temporal", logs, async (signal) => await temporalVersion(settings, signal)),
+    check("Temporal search attributes", "slipway up", async (signal) => await searchAttributes(settings, signal)),
     check("S3 bucket", logs, async (signal) => await requireBucket(settings, signal)),
   ];
 }
@@ -38,16 +39,24 @@ async function containerdVersion(settings: Settings, signal: AbortSignal): Promi
   return requireVersion(server, leastContainerdVersion);
 }
 
-async function temporalVersion({ temporal }: Settings, signal: AbortSignal): Promise<string> {
-  const { Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address: temporal.address, connectTimeout: 3_000 });
-  try {
-    const { serverVersion } = await connection.withAbortSignal(signal, async () => await connection.workflowService.getSystemInfo({}));
-    await connection.workflowService.describeNamespace({ namespace: temporal.namespace });
-    return `server ${serverVersion} at ${temporal.address}, namespace "${temporal.namespace}"`;
-  } finally {
-    await connection.close();
-  }
+async function temporalVersion(settings: Settings, signal: AbortSignal): Promise<string> {
+  const { openTemporal } = await import("../temporal/connect.ts");
+  await using temporal = await openTemporal(settings);
+  const { connection, address, namespace } = temporal;
+  return await connection.withAbortSignal(signal, async () => {
+    const { serverVersion } = await connection.workflowService.getSystemInfo({});
+    await connection.workflowService.describeNamespace({ namespace });
+    return `server ${serverVersion} at ${address}, namespace "${namespace}"`;
+  });
+}
+
+async function searchAttributes(settings: Settings, signal: AbortSignal): Promise<string> {
+  const [{ openTemporal }, { requireSearchAttributes }] = await Promise.all([
+    import("../temporal/connect.ts"),
+    import("../temporal/search-attributes.ts"),
+  ]);
+  await using temporal = await openTemporal(settings);
+  return await requireSearchAttributes(temporal, signal);
 }
 
 async function requireBucket({ s3 }: Settings, signal: AbortSignal): Promise<string> {
