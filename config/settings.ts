@@ -43,6 +43,8 @@ export const settingsSchema = z.strictObject({
     listen: z.strictObject({ host: z.string(), port }),
     /** the host part of every image name; inside an org's network it leads to the mirror */
     imageHost: z.string(),
+    /** where Prometheus finds `/metrics`; absent: nowhere */
+    metrics: z.strictObject({ host: z.string(), port }).optional(),
     /** tokens: nobody pulls or pushes without one; none, or absent in settings of before: whoever reaches the port may do all */
     auth: z.enum(["tokens", "none"]).optional(),
     /** password of the user "slipway", with which this instance's own processes and its CLI may do all */
@@ -88,6 +90,8 @@ export const settingsSchema = z.strictObject({
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
   }),
+  /** where traces go, when OTEL_EXPORTER_OTLP_ENDPOINT names no other place: base address of an OTLP/HTTP collector; absent: nowhere */
+  tracing: z.strictObject({ otlpEndpoint: z.url() }).optional(),
   /** PEM file that builders and base images trust beside their own, for networks with a re-signing proxy */
   caBundle: absolutePath.optional(),
 });

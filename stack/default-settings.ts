@@ -6,13 +6,22 @@ export type StackPorts = {
   readonly temporal: number;
   readonly temporalUi: number;
   readonly registry: number;
+  readonly metrics: number;
   readonly s3: number;
   readonly logs: number;
   readonly router: number;
 };
 
 /** Where each is looked for first; the next free one is taken when another program has it. */
-export const preferredPorts: StackPorts = { temporal: 7233, temporalUi: 8233, registry: 5001, s3: 7480, logs: 5002, router: 8080 };
+export const preferredPorts: StackPorts = {
+  temporal: 7233,
+  temporalUi: 8233,
+  registry: 5001,
+  s3: 7480,
+  logs: 5002,
+  metrics: 5003,
+  router: 8080,
+};
 
 export type NewInstance = {
   readonly dataDir: string;
@@ -56,6 +65,7 @@ export function defaultSettings(instance: NewInstance): Settings {
       url: `http://127.0.0.1:${ports.registry}`,
       listen: { host: "127.0.0.1", port: ports.registry },
       imageHost: "registry.slipway.internal:5000",
+      metrics: { host: "127.0.0.1", port: ports.metrics },
     },
     containerd: {
       socket: instance.containerdSocket ?? path.join(runDir, "containerd.sock"),

@@ -1,15 +1,16 @@
-import { performance } from "node:perf_hooks";
 import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseDistributionPath } from "../distribution-path.ts";
 import { DistributionError } from "../errors.ts";
 import type { DistributionStore } from "../store.ts";
+import { tracing } from "../tracing.ts";
 import { readBlob, statBlob } from "./blobs.ts";
 import type { DistributionCall, DistributionTarget, EndpointOf } from "./distribution-call.ts";
 import { sendDistributionError } from "./error-reply.ts";
 import { readManifest, resolveManifest, writeManifest } from "./manifests.ts";
 import type { OpenBody } from "./open-body.ts";
 import { drainRequest, openRequestBody } from "./request-body.ts";
+import { type RequestRecord, type RequestTrack, pathOf, trackRequest } from "./request-record.ts";
 import { listTags } from "./tags.ts";
 import { abortUpload, appendUpload, finishUpload, startUpload, uploadStatus } from "./uploads.ts";
 
@@ -24,6 +25,8 @@ export type DistributionOptions = {
   readonly store: DistributionStore | ((request: FastifyRequest) => DistributionStore | Promise<DistributionStore>);
   /** gets one line per request, and the cause of every answer above 499 */
   readonly log?: DistributionLog;
+  /** hears of each request that is over */
+  readonly onRecord?: (record: RequestRecord) => void;
   /**
    * Lets a request pass or throws, before anything else is answered; `request.distribution` is null when the path is none of the API's.
    */
@@ -36,8 +39,7 @@ export type DistributionOptions = {
 export function registerDistribution(app: FastifyInstance, options: DistributionOptions): void {
   const { log } = options;
   app.register(async (scope) => {
-    const receivedBytes = new WeakMap<FastifyRequest, number>();
-    const startedAt = new WeakMap<FastifyRequest, number>();
+    const tracks = new WeakMap<FastifyRequest, RequestTrack>();
 
     scope.decorateRequest("distribution", null);
     scope.removeAllContentTypeParsers();
@@ -45,8 +47,9 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
 
     scope.addHook("onRequest", async (request, reply) => {
-      startedAt.set(request, performance.now());
-      reply.header("docker-distribution-api-version", "registry/2.0");
+      const track = trackRequest(request, reply);
+      tracks.set(request, track);
+      reply.header("docker-distribution-api-version", "registry/2.0").header("x-request-id", track.requestId);
       let fault: unknown;
       try {
         request.distribution = parseTarget(request);
@@ -58,36 +61,31 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     });
     scope.setErrorHandler((error, request, reply) => {
       const gone = reply.raw.destroyed;
+      tracks.get(request)?.failed(error);
       if (!(error instanceof DistributionError && error.status < 500) && !gone) {
-        log?.error({ err: error, method: request.method, path: pathOf(request) }, "request failed");
+        const { requestId, traceId, method, path } = tracks.get(request)?.record() ?? { method: request.method, path: pathOf(request) };
+        log?.error({ err: error, requestId, traceId, method, path }, "request failed");
       }
       return sendDistributionError(reply, error);
     });
-    scope.addHook("onResponse", async (request, reply) => {
+    scope.addHook("onResponse", async (request) => {
       drainRequest(request.raw);
-      log?.info(
-        {
-          method: request.method,
-          path: pathOf(request),
-          ...repositoryOf(request),
-          status: reply.statusCode,
-          receivedBytes: receivedBytes.get(request) ?? 0,
-          sentBytes: Number(reply.getHeader("content-length") ?? 0),
-          durationMs: Math.round(performance.now() - (startedAt.get(request) ?? 0)),
-        },
-        "request",
-      );
+      const record = tracks.get(request)?.record();
+      if (record === undefined) return;
+      log?.info(record, "request");
+      options.onRecord?.(record);
     });
 
     const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
       const { endpoint } = request.distribution!;
       const store = typeof options.store === "function" ? await options.store(request) : options.store;
       const call = { endpoint, store, request, reply, query: queryOf(request), signal: abortedWithClient(reply) };
-      const count = (bytes: number) => receivedBytes.set(request, (receivedBytes.get(request) ?? 0) + bytes);
       let body: Readable | undefined;
       try {
-        if (await redirected(call, options.redirectBlob)) return reply;
-        await answer(call, () => (body = openRequestBody(request.raw, count)));
+        await traced(call, tracks.get(request)!, async () => {
+          if (await redirected(call, options.redirectBlob)) return;
+          await answer(call, () => (body = openRequestBody(request.raw, (bytes) => tracks.get(request)!.received(bytes))));
+        });
       } finally {
         // a store that never touched it leaves it in the way of draining
         body?.destroy();
@@ -97,6 +95,27 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     scope.all("/v2", serve);
     scope.all("/v2/*", serve);
   });
+}
+
+/** Serves as a span of the client's trace, if it has one; a refusal is no failure of ours. */
+async function traced({ endpoint, request, reply }: DistributionCall, track: RequestTrack, act: () => Promise<void>): Promise<void> {
+  const repository = "repository" in endpoint ? { "slipway.repository": endpoint.repository } : {};
+  const fields = { "http.request.method": request.method, "url.path": pathOf(request), "http.request.id": track.requestId, ...repository };
+  const name = `${request.method} ${endpoint.kind}`;
+  const refusal = await tracing.inSpan({ kind: "server", name, fields, from: request.headers }, async (span) => {
+    track.traced(span.traceId);
+    try {
+      await act();
+      span.set({ "http.response.status_code": reply.statusCode });
+    } catch (error) {
+      if (!(error instanceof DistributionError)) throw error;
+      span.set({ "http.response.status_code": error.status, "error.type": error.code });
+      if (error.status >= 500) throw error;
+      return error;
+    }
+    return undefined;
+  });
+  if (refusal !== undefined) throw refusal;
 }
 
 /** Sends the reader of a blob elsewhere, when there is such a place for it; a conditional read is answered here. */
@@ -146,20 +165,10 @@ function parseTarget(request: FastifyRequest): DistributionTarget {
   return ns === null || ns === "" ? { endpoint } : { endpoint, ns };
 }
 
-/** The path as it was sent: nothing decoded, so that `%2f` cannot become a slash of a name. */
-function pathOf(request: FastifyRequest): string {
-  return (request.raw.url ?? "").split("?", 1)[0]!;
-}
-
 function queryOf(request: FastifyRequest): URLSearchParams {
   const url = request.raw.url ?? "";
   const mark = url.indexOf("?");
   return new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
-}
-
-function repositoryOf(request: FastifyRequest): { repository?: string } {
-  const endpoint = request.distribution?.endpoint;
-  return endpoint !== undefined && "repository" in endpoint ? { repository: endpoint.repository } : {};
 }
 
 function abortedWithClient(reply: FastifyReply): AbortSignal {

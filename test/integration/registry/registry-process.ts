@@ -29,7 +29,7 @@ export async function createRegistryProcess(bucket: string, endpoint = inject("s
     runDir: path.join(dir, "run"),
     hostId: "test",
     tools: { binDir: inject("toolsBinDir"), shareDir: dir },
-    ports: { ...preferredPorts, registry: await anyFreePort() },
+    ports: { ...preferredPorts, registry: await anyFreePort(), metrics: await anyFreePort() },
     s3Keys: inject("s3"),
     ipv4Pool: "10.99.0.0/16",
   });
