@@ -3,10 +3,11 @@ import { chmod, link, mkdir, readdir, rename, rm, stat } from "node:fs/promises"
 import path from "node:path";
 import { lockFile } from "../config/file-lock.ts";
 import { cacheDir, type Pins, readPins, shortDigest, toolKey } from "./cache.ts";
+import { ensureDebianPackages } from "./debian-packages.ts";
 import { buildGoTool, writeGoOutput } from "./go-tool.ts";
 import { isIntact, writeManifest } from "./manifest.ts";
 import { lanes, type Recipe, type ToolGroup } from "./recipes.ts";
-import { checkRequirements, installDebianPackages, missingDebianPackages } from "./requirements.ts";
+import { checkRequirements } from "./requirements.ts";
 import { unpackWheelTool } from "./wheel-tool.ts";
 
 export type InstallOptions = {
@@ -61,13 +62,6 @@ function toolSet(pins: Pins, root: string): InstalledTools {
   const keys = lanes.flat().map((recipe) => toolKey(recipe, pins));
   const dir = path.join(root, `set-${shortDigest(keys.join())}`);
   return { binDir: path.join(dir, "bin"), shareDir: path.join(dir, "share") };
-}
-
-async function ensureDebianPackages({ groups, progress, signal }: InstallOptions): Promise<void> {
-  const packages = await missingDebianPackages(groups, signal);
-  if (packages.length === 0) return;
-  progress(`installing Debian packages: ${packages.join(" ")}`);
-  await installDebianPackages(packages, signal);
 }
 
 async function missingTools(tools: readonly PlannedTool[]): Promise<PlannedTool[]> {

@@ -1,38 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import path from "node:path";
-import { debianPackages, type ToolGroup } from "./recipes.ts";
 import { runCommand, ToolError } from "./run-command.ts";
-
-/** The Debian packages that `dpkg` does not list as installed. */
-export async function missingDebianPackages(groups: readonly ToolGroup[], signal: AbortSignal): Promise<string[]> {
-  const wanted = [...new Set(["runtime" as const, ...groups].flatMap((group) => debianPackages[group]))];
-  const listing = await runCommand(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], { signal });
-  const installed = new Set(
-    listing
-      .split("\n")
-      .filter((line) => line.endsWith(" installed"))
-      .map((line) => line.split(" ")[0]),
-  );
-  const providers: Readonly<Record<string, string>> = { "pkg-config": "pkgconf" };
-  return wanted.filter((name) => !installed.has(name) && !installed.has(providers[name]));
-}
-
-/** Installs by apt-get as root; otherwise says which command to run. */
-export async function installDebianPackages(packages: readonly string[], signal: AbortSignal): Promise<void> {
-  const install = ["apt-get", "install", "-y", "--no-install-recommends", ...packages] as const;
-  if (process.getuid?.() !== 0) {
-    throw new ToolError(`Cannot install Debian packages as this user; run: sudo apt-get update && sudo ${install.join(" ")}`);
-  }
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const locked = ["apt-get", "-o", "DPkg::Lock::Timeout=300", ...install.slice(1)] as const;
-  try {
-    await runCommand([...locked], { env, signal });
-  } catch {
-    signal.throwIfAborted();
-    await runCommand(["apt-get", "update", "-q"], { env, signal });
-    await runCommand([...locked], { env, signal });
-  }
-}
 
 const goHint = "install Go 1.26 or newer: https://go.dev/doc/install, and put its bin folder on PATH";
 /** From here on `go` fetches by itself the release that go.mod asks for. */

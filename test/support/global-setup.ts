@@ -24,7 +24,7 @@ declare module "vitest" {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await sweepOwnedDirs();
   const tools = await installTools({
-    groups: ["runtime", "test"],
+    groups: ["test", "bases"],
     progress: (line) => console.error(line),
     signal: AbortSignal.timeout(20 * 60_000),
   });

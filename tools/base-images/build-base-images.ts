@@ -7,6 +7,7 @@ import { digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/media-types.ts";
 import { type Repository, parseRepository, parseTag } from "../../oci/repository.ts";
 import { cacheDir as defaultCacheDir } from "../cache.ts";
+import { ensureDebianPackages } from "../debian-packages.ts";
 import { busyboxRecipe } from "./busybox.ts";
 import { debianRecipe } from "./debian.ts";
 import { golangRecipe } from "./golang.ts";
@@ -35,6 +36,7 @@ const hostBundle = "/etc/ssl/certs/ca-certificates.crt";
 
 /** Makes base images from packages and pushes what the registry lacks. Layers come from the cache when their recipe has not changed. */
 export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<readonly BaseImage[]> {
+  await ensureDebianPackages({ ...options, groups: options.names.some((name) => name !== "busybox") ? ["bases"] : [] });
   const caBundle = await readCas(options.caBundle);
   const images: BaseImage[] = [];
   for (const name of options.names) images.push(await buildBaseImage(recipes[name](caBundle), caBundle, options));
