@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DeployResult, RunView } from "../../workflows/types.ts";
+import { queryApp } from "../control-plane/apps.ts";
 import type { ControlPlane } from "../control-plane/connect.ts";
 import { outcomeOfError, type RunOutcome } from "../control-plane/run-outcome.ts";
+import { withServing } from "../control-plane/serving.ts";
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { CliError } from "../errors.ts";
 
@@ -19,7 +21,8 @@ export type RunHandle = {
 const queryDeadlineMs = 5000;
 const outageRetryMs = 1000;
 
-export function openRun({ client }: ControlPlane, workflowId: string): RunHandle {
+export function openRun(controlPlane: ControlPlane, workflowId: string): RunHandle {
+  const { client } = controlPlane;
   const handle = client.workflow.getHandle(workflowId);
   const view = async (signal: AbortSignal): Promise<RunView | undefined> => {
     try {
@@ -30,6 +33,15 @@ export function openRun({ client }: ControlPlane, workflowId: string): RunHandle
       // a worker that is being restarted says nothing about the run
       return undefined;
     }
+  };
+  /** The app is asked what serves; when it does not answer, what the run knew is told. */
+  const explained = async (outcome: RunOutcome): Promise<RunOutcome> => {
+    if (outcome.kind !== "failed" || outcome.view?.error === undefined) return outcome;
+    const { org, app } = outcome.view;
+    return await queryApp(controlPlane, org, app).then(
+      (state) => withServing(outcome, state),
+      () => outcome,
+    );
   };
   return {
     workflowId,
@@ -46,9 +58,9 @@ export function openRun({ client }: ControlPlane, workflowId: string): RunHandle
           // a cancellation carries no details: the run is asked how it stood
           if (outcome?.kind === "failed" && outcome.view === undefined) {
             const last = await view(signal);
-            return last === undefined ? outcome : { ...outcome, view: last };
+            return await explained(last === undefined ? outcome : { ...outcome, view: last });
           }
-          if (outcome !== undefined) return outcome;
+          if (outcome !== undefined) return await explained(outcome);
           if (error instanceof WorkflowNotFoundError)
             throw new CliError(`Cannot find run "${workflowId}"`, { tryCommand: "slipway runs list", cause: error });
           onOutage();

@@ -15,12 +15,14 @@ type Result = {
   image: { digest: string };
   machines: { id: string }[];
   links: { ui: string };
-  error?: { code: string; stage: string; message: string; log_tail: string[] };
+  error?: { code: string; stage: string; message: string; serving: string; log_tail: string[] };
 };
 
 let stack: TestStack;
 let source: SourceDir;
 let url = "";
+/** what is told to serve after a run that failed */
+let servingThree = "";
 
 const run = (...args: string[]) => slipway(stack.dataDir, args);
 const deploy = async (...args: string[]) => {
@@ -68,8 +70,9 @@ describe("slipway deploy", () => {
   it("loses no request while a release takes another's place", async () => {
     await source.write("index.html", "three");
     await using probing = probe(url);
-    const { code, stderr } = await deploy();
+    const { code, stderr, result } = await deploy();
     expect(code, stderr).toBe(0);
+    servingThree = `v${result.release.version}, as before`;
     await sleep(1500);
     const { failures, bodies } = await probing.stop();
     expect(failures).toEqual([]);
@@ -81,9 +84,9 @@ describe("slipway deploy", () => {
     await source.write("slipway.toml", tinyConfig("web", "/missing.html", "3s"));
     const { code, stderr, result } = await deploy();
     expect(code, stderr).toBe(6);
-    expect(result.error).toMatchObject({ code: "DEPLOY_UNHEALTHY", stage: "rollout" });
+    expect(result.error).toMatchObject({ code: "DEPLOY_UNHEALTHY", stage: "rollout", serving: servingThree });
     expect(result.error!.log_tail.join("\n")).toContain("response:404");
-    expect(stderr).toMatch(/serv/i);
+    expect(stderr).toContain(`\nServing: ${servingThree}\n`);
     expect(await (await fetch(url)).text()).toBe("three");
     await source.write("slipway.toml", tinyConfig("web"));
   });
@@ -100,7 +103,8 @@ describe("slipway deploy", () => {
     await source.write("Dockerfile", "FROM busybox\nRUN echo the-last-words && exit 7\n");
     const { code, stderr, result } = await deploy();
     expect(code, stderr).toBe(3);
-    expect(result.error).toMatchObject({ code: "BUILD_FAILED", stage: "build" });
+    expect(result.error).toMatchObject({ code: "BUILD_FAILED", stage: "build", serving: servingThree });
+    expect(stderr).toContain(`\nServing: ${servingThree}\n`);
     expect(result.error!.message).toContain("RUN echo the-last-words");
     expect(result.error!.log_tail).toContain("the-last-words");
     expect(await (await fetch(url)).text()).toBe("three");
@@ -145,6 +149,7 @@ describe("slipway deploy", () => {
     expect(cancelled.code, cancelled.stderr).toBe(0);
     const { code, stderr } = await deploying.finished;
     expect(code, stderr).toBe(9);
+    expect(stderr).toContain("\nServing: nothing: this app has no earlier release\n");
   });
 
   it("goes on when its client is interrupted, and can be watched again", async () => {
