@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import pino, { type Logger } from "pino";
 import { instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
+import { createRegistryClient } from "../config/registry-client.ts";
 import { type Settings, settingsFromEnvironment } from "../config/settings.ts";
 import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
-import { createDistributionClient } from "../oci/distribution-client.ts";
 import { openAdmin } from "./admin.ts";
 import { openOrgs } from "./orgs.ts";
 import { createPublicRegistries } from "./public-registries.ts";
@@ -64,7 +64,7 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
 }
 
 function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering"> {
-  const client = createDistributionClient({ baseUrl: settings.registry.url, connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
+  const client = createRegistryClient(settings, { connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
   const own = createUpstreamStore(client, { downMs: upstreamDownMs });
   const copies = new Map<string, ReadableStore>();
   const ofHost = (host: string): ReadableStore => {

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
-import { createAnonymousTokens } from "./client/anonymous-tokens.ts";
 import { discard, readWhole, refusal } from "./client/answer.ts";
 import { sendAuthorized } from "./client/authorized-exchange.ts";
+import { type Credentials, createBearerTokens } from "./client/bearer-tokens.ts";
 import { type HttpAnswer, createHttpExchange } from "./client/http-exchange.ts";
 import { readTags } from "./client/list-tags.ts";
 import { type BlobSource, type SendPush, mountBlob, pushBlob } from "./client/push-blob.ts";
@@ -24,6 +24,10 @@ export type DistributionClientOptions = {
   readonly ns?: string;
   /** hosts that may be asked for an anonymous token, beside the registry's own: `auth.docker.io` */
   readonly authRealmHosts?: readonly string[];
+  /** for the token service of the registry itself; no other host ever sees them */
+  readonly credentials?: Credentials;
+  /** hosts of the registry's own storage, to which it may redirect though they are inside our network */
+  readonly redirectHosts?: readonly string[];
   readonly userAgent?: string;
   /** PEM of the certificates to trust instead of Node's own */
   readonly ca?: string;
@@ -56,14 +60,21 @@ type Request = { method: string; url: URL; headers?: Record<string, string | num
 
 export function createDistributionClient(options: DistributionClientOptions): DistributionClient {
   const registry = new URL(options.baseUrl);
+  const redirectHosts = options.redirectHosts ?? [];
   const userAgent = options.userAgent ?? "slipway";
   const timeouts = { connectTimeoutMs: options.connectTimeoutMs ?? 10_000, idleTimeoutMs: options.idleTimeoutMs ?? 60_000 };
   const exchange = createHttpExchange(timeouts, options.ca);
-  const tokens = createAnonymousTokens(exchange, [registry.host, ...(options.authRealmHosts ?? [])], userAgent);
+  const tokens = createBearerTokens({
+    exchange,
+    registry,
+    realmHosts: options.authRealmHosts ?? [],
+    userAgent,
+    ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
+  });
 
   const send = (purpose: string, request: Request, signal: AbortSignal): Promise<HttpAnswer> => {
     const headers = { "user-agent": userAgent, "accept-encoding": "identity", ...request.headers };
-    return sendAuthorized({ exchange, tokens, registry }, { ...request, headers, purpose }, signal);
+    return sendAuthorized({ exchange, tokens, registry, redirectHosts }, { ...request, headers, purpose }, signal);
   };
   const pull = (repository: Repository, method: "GET" | "HEAD", path: string, headers: Record<string, string>, signal: AbortSignal) => {
     const url = new URL(`/v2/${repository}/${path}`, registry);

@@ -9,6 +9,7 @@ import { createBuildLogs } from "../builder/build-log.ts";
 import { createBuilders } from "../builder/builders.ts";
 import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
+import { createRegistryClient } from "../config/registry-client.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createKeepServing, startKeepServing } from "../machines/keep-serving.ts";
@@ -19,7 +20,6 @@ import { createMachines } from "../machines/machines.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
 import { createHostImages } from "../mirror/host-images.ts";
-import { createDistributionClient } from "../oci/distribution-client.ts";
 import { connectTemporal } from "./connect.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 
@@ -32,7 +32,7 @@ const containerd = openContainerd(settings.containerd.socket);
 const machines = createMachines({ containerd, settings });
 const builders = createBuilders({ containerd, machines, settings });
 const router = createRouterClient(settings.router.adminSocket);
-const upstream = createDistributionClient({ baseUrl: settings.registry.url });
+const upstream = createRegistryClient(settings);
 const ensureOrg = createEnsureOrg({ machines, mirror: createMirrorAdmin(settings.mirror.adminSocket) });
 
 const logServer = createLogServer(settings);

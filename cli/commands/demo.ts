@@ -64,7 +64,7 @@ export async function demo(options: DemoOptions): Promise<number> {
   const org = settings.defaultOrg;
 
   await using packed = await packProject(project, say, signal);
-  const { source } = await timed("upload", () => uploadProject(settings.registry.url, org, app, packed, signal));
+  const { source } = await timed("upload", () => uploadProject(settings, org, app, packed, signal));
   const fingerprint = fingerprintOf(source.digest, project.config);
   const current = await answeringRelease(controlPlane, org, app, (state) => isSame(state, source.digest, project.config));
   if (current !== undefined) {

@@ -106,7 +106,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     const reading = readCommit(project.directory, signal);
     reading.catch(() => undefined);
     await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
-    const uploaded = await uploadProject(settings.registry.url, org, app, packed, signal);
+    const uploaded = await uploadProject(settings, org, app, packed, signal);
     return { ...uploaded, fileCount: packed.fileCount, commit: await reading };
   }
 }

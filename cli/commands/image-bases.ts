@@ -1,4 +1,4 @@
-import { createDistributionClient } from "../../oci/distribution-client.ts";
+import { createRegistryClient } from "../../config/registry-client.ts";
 import type { Settings } from "../../config/settings.ts";
 import { baseImageNames, buildBaseImages, type BaseImage, type BaseImageName } from "../../tools/base-images/build-base-images.ts";
 import { CliError } from "../errors.ts";
@@ -27,7 +27,7 @@ export async function ensureBaseImages(
   progress: (line: string) => void,
   signal: AbortSignal,
 ): Promise<readonly BaseImage[]> {
-  using client = createDistributionClient({ baseUrl: settings.registry.url });
+  using client = createRegistryClient(settings);
   const caBundle = settings.caBundle === undefined ? {} : { caBundle: settings.caBundle };
   return await buildBaseImages({ names, client, progress, signal, ...caBundle });
 }

@@ -1,3 +1,5 @@
+import { createRegistryClient } from "../../config/registry-client.ts";
+import type { Settings } from "../../config/settings.ts";
 import { parseRepository } from "../../oci/repository.ts";
 import type { SourceRef } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
@@ -23,17 +25,18 @@ export async function packProject(project: Project, warn: (text: string) => void
 
 /** @throws CliError (exit code 10) when the registry does not take it: nothing was started. */
 export async function uploadProject(
-  registryUrl: string,
+  settings: Settings,
   org: string,
   app: string,
   packed: PackedSource,
   signal: AbortSignal,
 ): Promise<{ source: SourceRef; sentBytes: number }> {
   try {
-    return await uploadSource(registryUrl, parseRepository(`${org}/${app}`), packed, signal);
+    using registry = createRegistryClient(settings);
+    return await uploadSource(registry, parseRepository(`${org}/${app}`), packed, signal);
   } catch (cause) {
     signal.throwIfAborted();
-    throw new CliError(`Cannot upload the source to "${registryUrl}": ${(cause as Error).message}; nothing was started`, {
+    throw new CliError(`Cannot upload the source to "${settings.registry.url}": ${(cause as Error).message}; nothing was started`, {
       outcome: { kind: "control plane unreachable" },
       tryCommand: "slipway up",
       cause,

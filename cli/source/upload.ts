@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type DistributionClient, UpstreamError, createDistributionClient } from "../../oci/distribution-client.ts";
+import { type DistributionClient, UpstreamError } from "../../oci/distribution-client.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { SourceRef } from "../../workflows/types.ts";
 import type { PackedSource } from "./pack.ts";
@@ -13,12 +13,11 @@ const longestPauseMs = 2_000;
 
 /** Makes a packed source a blob of the app's repository; a source that is there already is not sent. @throws UpstreamError */
 export async function uploadSource(
-  registryUrl: string,
+  registry: DistributionClient,
   repository: Repository,
   packed: PackedSource,
   signal: AbortSignal,
 ): Promise<UploadedSource> {
-  using registry = createDistributionClient({ baseUrl: registryUrl });
   const deadline = Date.now() + patienceMs;
   for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     try {

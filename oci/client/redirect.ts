@@ -28,15 +28,16 @@ for (const [net, prefix] of [
 /**
  * Where an answer sends us, if anywhere.
  * @throws UpstreamError REDIRECT_REFUSED for a step down to plain HTTP or inwards (a loopback, private or link-local address) from
- * another host: a registry must not make us ask our own network.
+ * another host: a registry must not make us ask our own network, but for the `known` hosts of its own storage.
  */
-export function redirectTarget(from: URL, status: number, location: string | undefined): URL | undefined {
+export function redirectTarget(from: URL, status: number, location: string | undefined, known: readonly string[] = []): URL | undefined {
   if (!statuses.has(status) || location === undefined) return undefined;
   const target = parse(location, from);
   const refuse = (why: string) => upstreamFault("REDIRECT_REFUSED", from, `Cannot follow the redirect of ${from.host}: ${why}`);
   if (target === undefined || !["http:", "https:"].includes(target.protocol)) throw refuse("its Location is no HTTP address");
   if (from.protocol === "https:" && target.protocol === "http:") throw refuse("it leads from HTTPS to HTTP");
-  if (target.hostname !== from.hostname && isInwards(target.hostname)) throw refuse(`it leads inwards, to ${target.host}`);
+  if (target.hostname !== from.hostname && isInwards(target.hostname) && !known.includes(target.host))
+    throw refuse(`it leads inwards, to ${target.host}`);
   return target;
 }
 

@@ -1,5 +1,6 @@
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
+import { createRegistryClient } from "../../config/registry-client.ts";
 import type { Settings } from "../../config/settings.ts";
 import { lanes } from "../../tools/recipes.ts";
 import { accepts } from "../probe.ts";
@@ -21,8 +22,8 @@ export function stackChecks(settings: Settings): CheckRun[] {
       check(`process ${name}`, fix, async () => await requireProcess(settings, name)),
     ),
     check("registry API", fix, async (signal) => {
-      const answer = await fetch(`${settings.registry.url}/v2/`, { signal });
-      if (!answer.ok) throw new Error(`${settings.registry.url}/v2/ answers ${answer.status}`);
+      using registry = createRegistryClient(settings);
+      await registry.ping(signal);
       return settings.registry.url;
     }),
     check("mirror socket", fix, async () => await requireSocket(settings.mirror.adminSocket)),

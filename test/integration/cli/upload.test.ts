@@ -8,6 +8,7 @@ import { loadIgnorePatterns } from "../../../cli/source/ignore-file.ts";
 import { listSource } from "../../../cli/source/list-source.ts";
 import { packSource } from "../../../cli/source/pack.ts";
 import { uploadSource } from "../../../cli/source/upload.ts";
+import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import { parseRepository } from "../../../oci/repository.ts";
 import { createRegistryApp } from "../../../registry/app.ts";
 import { openS3Store, type S3Store } from "../../../registry/s3-store.ts";
@@ -38,7 +39,8 @@ async function upload() {
   const ignore = await loadIgnorePatterns(directory, "Dockerfile", undefined);
   const entries = await listSource({ directory, ignore, always: new Set(["Dockerfile"]) }, signal);
   await using packed = await packSource(directory, entries, signal);
-  return await uploadSource(app.listeningOrigin, repository, packed, signal);
+  using registry = createDistributionClient({ baseUrl: app.listeningOrigin });
+  return await uploadSource(registry, repository, packed, signal);
 }
 
 test("a source is sent once, the same source not again, a changed one anew", async () => {

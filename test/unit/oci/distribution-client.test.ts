@@ -207,6 +207,83 @@ describe("authorization", () => {
     expect(carried).toEqual([undefined]);
   });
 
+  const credentials = { username: "slipway", password: "s3cret" };
+  const basic = `Basic ${Buffer.from("slipway:s3cret").toString("base64")}`;
+
+  it("shows its credentials to the token service of the registry and to no endpoint else", async () => {
+    const seen: string[] = [];
+    const url = await listen((request, response) => {
+      const { host, authorization = "nothing" } = request.headers;
+      seen.push(`${request.url!.split("?")[0]} ${authorization}`);
+      if (request.url!.startsWith("/token")) return void response.end(JSON.stringify({ token: "t0", expires_in: 300 }));
+      if (authorization === "Bearer t0") return void response.end(JSON.stringify({ tags: [] }));
+      response.writeHead(401, { "www-authenticate": `Bearer realm="http://${host}/token",service="r"` }).end();
+    });
+    await client(url, { credentials }).listTags(repository, signal);
+    const tags = `/v2/${repository}/tags/list`;
+    expect(seen).toEqual([`${tags} nothing`, `/token ${basic}`, `${tags} Bearer t0`]);
+  });
+
+  it("shows its credentials to no other host, though that may be asked for an anonymous token", async () => {
+    const stolen: (string | undefined)[] = [];
+    const realm = await listen((request, response) => {
+      stolen.push(request.headers.authorization);
+      response.end(JSON.stringify({ token: "t0" }));
+    });
+    const url = await listen((_request, response) => {
+      response.writeHead(401, { "www-authenticate": `Bearer realm="${realm}/token"` }).end();
+    });
+    expect(await errorOf(client(url, { credentials }).listTags(repository, signal))).toMatchObject({ code: "REALM_REFUSED" });
+    const allowed = client(url, { credentials, authRealmHosts: [new URL(realm).host] });
+    expect(await errorOf(allowed.listTags(repository, signal))).toMatchObject({ status: 401 });
+    expect(stolen).toEqual([undefined]);
+  });
+
+  it("does not follow a token service that sends it elsewhere with its credentials", async () => {
+    const stolen: (string | undefined)[] = [];
+    const thief = await listen((request, response) => {
+      stolen.push(request.headers.authorization);
+      response.end(JSON.stringify({ token: "t0" }));
+    });
+    const url = await listen((request, response) => {
+      if (request.url!.startsWith("/token")) return void response.writeHead(307, { location: `${thief}/token` }).end();
+      response.writeHead(401, { "www-authenticate": `Bearer realm="http://${request.headers.host}/token"` }).end();
+    });
+    expect(await errorOf(client(url, { credentials }).listTags(repository, signal))).toMatchObject({ status: 307 });
+    expect(stolen).toEqual([]);
+  });
+
+  it("fetches a new token when the last one is over before it sends a body that it can send only once", async () => {
+    let tokens = 0;
+    const url = await listen(async (request, response) => {
+      const { host, authorization } = request.headers;
+      // 5 s are the margin in which a token is not used any more
+      if (request.url!.startsWith("/token")) return void response.end(JSON.stringify({ token: `t${(tokens += 1)}`, expires_in: 5 }));
+      await request.resume().toArray();
+      if (authorization !== `Bearer t${tokens}` || tokens === 0) {
+        return void response.writeHead(401, { "www-authenticate": `Bearer realm="http://${host}/token"` }).end();
+      }
+      if (request.method === "POST") response.writeHead(202, { location: `/v2/${repository}/blobs/uploads/1` }).end();
+      else response.writeHead(201).end();
+    });
+    const bytes = Buffer.from("once");
+    const source = { digest: digestOf(bytes), sizeBytes: bytes.length, open: () => Readable.from([bytes]) };
+    await client(url, { credentials }).pushBlob(repository, source, signal);
+    expect(tokens).toBe(2);
+  });
+
+  it("follows a redirect inwards to the storage that it was told of, and to no other", async () => {
+    const storage = await listen((_request, response) => void response.writeHead(200, { "content-length": 2 }).end("ok"));
+    const { port, host } = new URL(storage);
+    const inward = `localhost:${port}`;
+    const url = await listen((_request, response) => void response.writeHead(307, { location: `http://${inward}/x` }).end());
+    expect(await errorOf(client(url, { redirectHosts: [host] }).readBlob(repository, digestOf("ok"), undefined, signal))).toMatchObject({
+      code: "REDIRECT_REFUSED",
+    });
+    const content = await client(url, { redirectHosts: [inward] }).readBlob(repository, digestOf("ok"), undefined, signal);
+    expect((await bodyOf(content!.body)).toString()).toBe("ok");
+  });
+
   it.each(["http://169.254.169.254/latest", "http://localhost:1/x", "http://[::1]:1/", "file:///etc/passwd"])(
     "does not follow a redirect to %s",
     async (location) => {
