@@ -3,6 +3,11 @@ import Fastify, { type FastifyInstance } from "fastify";
 import { answerBadUrl } from "../oci/routes/bad-url.ts";
 import { type DistributionLog, registerDistribution } from "../oci/routes/register-distribution.ts";
 import type { DistributionStore } from "../oci/store.ts";
+import type { RegistryAuth } from "./auth/registry-auth.ts";
+import { registerTokenRoute } from "./auth/token-route.ts";
+import type { LocateBlob } from "./blobs/presigned-redirect.ts";
+import { tlsVersions } from "./tls/keep-certificate-fresh.ts";
+import type { TlsPair } from "./tls/tls-files.ts";
 
 const readyTimeoutMs = 3_000;
 /** a client that neither sends nor reads for this long is gone */
@@ -13,11 +18,19 @@ export type RegistryAppOptions = {
   readonly s3: S3Client;
   readonly bucket: string;
   readonly log?: DistributionLog;
+  /** without it whoever reaches the port may do all */
+  readonly auth?: RegistryAuth;
+  /** HTTPS instead of HTTP */
+  readonly tls?: TlsPair;
+  /** sends readers of blobs to the bucket itself */
+  readonly locateBlob?: LocateBlob;
 };
 
 /** The registry's HTTP side: the Distribution API, `/healthz` (this process answers) and `/readyz` (so does its bucket). */
-export function createRegistryApp({ store, s3, bucket, log }: RegistryAppOptions): FastifyInstance {
-  const app = Fastify({ connectionTimeout: silentConnectionMs, forceCloseConnections: "idle", frameworkErrors: answerBadUrl });
+export function createRegistryApp({ store, s3, bucket, log, auth, tls, locateBlob }: RegistryAppOptions): FastifyInstance {
+  const server = { connectionTimeout: silentConnectionMs, forceCloseConnections: "idle", frameworkErrors: answerBadUrl } as const;
+  // to its routes an HTTPS server is like any other
+  const app = (tls === undefined ? Fastify(server) : Fastify({ ...server, https: { ...tls, ...tlsVersions } })) as FastifyInstance;
   app.get("/healthz", async () => ({ status: "ok" }));
   app.get("/readyz", async (_request, reply) => {
     try {
@@ -28,6 +41,14 @@ export function createRegistryApp({ store, s3, bucket, log }: RegistryAppOptions
       return reply.code(503).send({ status: "unavailable", reason: "the bucket does not answer" });
     }
   });
-  registerDistribution(app, { store, ...(log === undefined ? {} : { log }) });
+  registerDistribution(app, {
+    store: auth === undefined ? store : (request) => auth.storeFor(store, request),
+    ...(log === undefined ? {} : { log }),
+    ...(auth === undefined ? {} : { authorize: auth.authorize }),
+    ...(locateBlob === undefined
+      ? {}
+      : { redirectBlob: (request, { repository, digest }, signal) => locateBlob(request.ip, repository, digest, signal) }),
+  });
+  if (auth !== undefined) registerTokenRoute(app, { ...auth.tokenRoute, ...(log === undefined ? {} : { log }) });
   return app;
 }

@@ -1,3 +1,4 @@
+import type { Server } from "node:https";
 import { pino } from "pino";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
@@ -5,7 +6,9 @@ import { createRegistryApp } from "./app.ts";
 import { ensureBucket } from "./bucket/ensure-bucket.ts";
 import { createS3Client } from "./bucket/s3-client.ts";
 import { keepSwept } from "./uploads/keep-swept.ts";
+import { openAccess } from "./open-access.ts";
 import { openS3Store } from "./s3-store.ts";
+import { keepCertificateFresh } from "./tls/keep-certificate-fresh.ts";
 
 /** what is left of the 5 s that a process has to end; requests still under way then are cut off */
 const drainMs = 3_500;
@@ -21,13 +24,18 @@ const s3 = createS3Client(settings.s3);
 /** no other running process has it: host ids are unique, and so is a port of a host */
 const writer = `${settings.hostId}.${settings.instance}.${settings.registry.listen.port}`;
 const store = openS3Store({ s3, bucket, writer });
-const app = createRegistryApp({ store, s3, bucket, log });
 
 let swept = Promise.resolve();
 try {
+  const access = await openAccess(settings, s3, stopping.signal);
+  const app = createRegistryApp({ store, s3, bucket, log, ...access });
   await ensureBucket({ s3, bucket, onRetry: (error) => log.warn({ err: error }, "waiting for S3") }, stopping.signal);
   await app.listen(settings.registry.listen);
   announceReady(settings.runDir, "registry");
+  if (access.auth === undefined) log.warn('whoever reaches this port may pull and push all: registry.auth is not "tokens"');
+  if (settings.registry.tls !== undefined && access.tls !== undefined) {
+    void keepCertificateFresh(app.server as unknown as Server, settings.registry.tls, access.tls, log, stopping.signal);
+  }
   // it has the port, so the former process has not
   swept = keepSwept((signal) => store.sweep(signal), log, stopping.signal);
   log.info({ address: app.listeningOrigin, bucket }, "listening");

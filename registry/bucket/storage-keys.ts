@@ -16,6 +16,9 @@ export type WrittenBy = { readonly writer: string; readonly id: string };
  *     blobs/<algorithm>/<hex>                     {key, sizeBytes}: this repository has that blob
  *     manifests/<algorithm>/<hex>                 the manifest's own bytes, its media type as Content-Type
  *     tags/<tag>                                  {mediaType, digest, size}
+ *   auth/
+ *     signing-keys/<10 digits>                    {createdAtMs, privateKey}: signs access tokens; written only if absent, the last one signs
+ *     deploy-tokens/<id>                          {secretSha256, org, app?, actions, …}: who may pull and push what
  *   releases/<org>/<app>/
  *     versions/<10 digits>.json                   one release, written only if absent
  *     keys/<sha256 of the idempotency key>.json   the same release
@@ -36,6 +39,10 @@ export const storageKeys = {
   manifest: (repository: Repository, digest: Digest) => `${storageKeys.repository(repository)}manifests/${pathOf(digest)}`,
   tags: (repository: Repository) => `${storageKeys.repository(repository)}tags/`,
   tag: (repository: Repository, tag: Tag) => `${storageKeys.tags(repository)}${tag}`,
+  signingKeys: "auth/signing-keys/",
+  signingKey: (number: number) => `${storageKeys.signingKeys}${String(number).padStart(10, "0")}`,
+  deployTokens: "auth/deploy-tokens/",
+  deployToken: (id: string) => `${storageKeys.deployTokens}${id}`,
   releaseVersions: (org: string, app: string) => `releases/${segment(org)}/${segment(app)}/versions/`,
   releaseVersion: (org: string, app: string, version: number) =>
     `${storageKeys.releaseVersions(org, app)}${String(version).padStart(10, "0")}.json`,

@@ -1,0 +1,69 @@
+import { systemUser } from "../../config/registry-client.ts";
+import type { Grant } from "./access.ts";
+import { hasHash, hashSecret, parseDeployToken } from "./deploy-token.ts";
+import type { DeployTokenRecord, DeployTokens } from "./deploy-tokens.ts";
+
+/** Who somebody proved to be: `subject` is the id of a deploy token, or the system's user. */
+export type Identity = { readonly subject: string; readonly grant: Grant; readonly expiresAtMs?: number };
+
+export type Login = { readonly username: string; readonly password: string };
+
+export type CredentialChecker = {
+  /** What the process knows without asking the bucket; undefined for wrong credentials as for unknown ones. */
+  known(login: Login, nowMs: number): Identity | undefined;
+  check(login: Login, nowMs: number, signal: AbortSignal): Promise<Identity | undefined>;
+};
+
+/** A revoked token is refused everywhere after this long, though every instance remembers what it read. */
+const rememberedMs = 10_000;
+const mostRemembered = 1000;
+/** compared with when there is no such token, so that an unknown id takes as long as a wrong secret */
+const nobodysHash = hashSecret("");
+
+/** Checks passwords against the system's token and the deploy tokens of the bucket. A deploy token's password is enough, whatever the user. */
+export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, systemToken: string | undefined): CredentialChecker {
+  const systemHash = systemToken === undefined ? undefined : hashSecret(systemToken);
+  const remembered = new Map<string, { readonly record: DeployTokenRecord | undefined; readonly untilMs: number }>();
+
+  const isSystem = ({ username, password }: Login) => systemHash !== undefined && username === systemUser && hasHash(password, systemHash);
+  const recall = (id: string, nowMs: number) => {
+    const found = remembered.get(id);
+    return found !== undefined && found.untilMs > nowMs ? found : undefined;
+  };
+  const read = async (id: string, nowMs: number, signal: AbortSignal) => {
+    const record = await tokens.find(id, signal);
+    remembered.delete(id);
+    if (remembered.size >= mostRemembered) remembered.delete(remembered.keys().next().value!);
+    remembered.set(id, { record, untilMs: nowMs + rememberedMs });
+    return record;
+  };
+
+  return {
+    known: (login, nowMs) => {
+      if (isSystem(login)) return systemIdentity;
+      const token = parseDeployToken(login.password);
+      return token === undefined ? undefined : identify(recall(token.id, nowMs)?.record, token.secret, nowMs);
+    },
+    check: async (login, nowMs, signal) => {
+      if (isSystem(login)) return systemIdentity;
+      const token = parseDeployToken(login.password);
+      if (token === undefined) return undefined;
+      const recalled = recall(token.id, nowMs);
+      return identify(recalled === undefined ? await read(token.id, nowMs, signal) : recalled.record, token.secret, nowMs);
+    },
+  };
+}
+
+const systemIdentity: Identity = { subject: systemUser, grant: { within: "everything", actions: ["pull", "push", "delete"] } };
+
+function identify(record: DeployTokenRecord | undefined, secret: string, nowMs: number): Identity | undefined {
+  const isRight = hasHash(secret, record?.secretSha256 ?? nobodysHash);
+  if (record === undefined || !isRight || record.revokedAtMs !== undefined) return undefined;
+  const { id, org, app, actions, expiresAtMs } = record;
+  if (expiresAtMs !== undefined && expiresAtMs <= nowMs) return undefined;
+  return {
+    subject: id,
+    grant: { within: app === undefined ? { org } : { org, app }, actions },
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+  };
+}
