@@ -133,5 +133,5 @@ export const debianPackages: Readonly<Record<ToolGroup, readonly string[]>> = {
   runtime: ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "nftables", "iproute2", "busybox-static"],
   test: ["skopeo"],
   bench: [],
-  bases: ["mmdebstrap", "debian-archive-keyring"],
+  bases: ["mmdebstrap"],
 };

@@ -1,5 +1,7 @@
-import { writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
+import { toolsSourceDir } from "../cache.ts";
 import { runCommand } from "../run-command.ts";
 import { type BaseImageRecipe, type LayerRecipe, type RecipeContext, caInImage } from "./types.ts";
 
@@ -33,6 +35,7 @@ export function debianRecipe(caBundle: string | undefined): BaseImageRecipe {
  */
 async function writeTar(file: string, { workDir, caBundle, signal }: RecipeContext): Promise<void> {
   const cas = path.join(workDir, "ca.crt");
+  await using keys = await archiveKeys();
   if (caBundle !== undefined) await writeFile(cas, caBundle);
   const local = "/usr/local/share/ca-certificates/slipway-extra.crt";
   const hooks = [
@@ -45,6 +48,7 @@ async function writeTar(file: string, { workDir, caBundle, signal }: RecipeConte
   const argv = [
     "--variant=minbase",
     "--quiet",
+    `--keyring=${keys.file}`,
     ...slimmed.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     ...hooks.map((hook) => `--customize-hook=${hook}`),
@@ -52,4 +56,24 @@ async function writeTar(file: string, { workDir, caBundle, signal }: RecipeConte
     file,
   ];
   await runCommand(["nice", "mmdebstrap", ...argv], { signal, env: { ...process.env, SOURCE_DATE_EPOCH: sourceDateEpoch } });
+}
+
+/**
+ * Debian 12's own: automatic, stable and security (`gpg --export-options export-minimal` of its package debian-archive-keyring), as the
+ * keyrings of other distributions lack them; that of Ubuntu 22.04 is older than Debian 12. Where apt's own user can read them.
+ */
+async function archiveKeys(): Promise<AsyncDisposable & { readonly file: string }> {
+  const armored = await readFile(path.join(toolsSourceDir, "base-images", "debian-12-archive-keys.asc"), "utf8");
+  const dir = await mkdtemp(path.join(tmpdir(), "slipway-keys-"));
+  const file = path.join(dir, "archive-keys.gpg");
+  await chmod(dir, 0o755);
+  await writeFile(file, dearmored(armored), { mode: 0o644 });
+  return { file, [Symbol.asyncDispose]: async () => await rm(dir, { recursive: true, force: true }) };
+}
+
+/** The bytes of an ASCII-armored block (RFC 9580, section 6.2), without its checksum. */
+export function dearmored(text: string): Buffer {
+  const body = /^-----BEGIN [^\n]*\n(?:[^\n]+\n)*\n([\s\S]*?)\n(?:=[^\n]{4}\n)?-----END /m.exec(text)?.[1];
+  if (body === undefined) throw new TypeError("Cannot read the archive keys: expected an ASCII-armored block");
+  return Buffer.from(body, "base64");
 }

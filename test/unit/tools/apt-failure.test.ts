@@ -4,7 +4,7 @@ import { aptFailure, lockHolder } from "../../../tools/apt-failure.ts";
 const packages = ["gcc", "libseccomp-dev"];
 const again = "apt-get update && apt-get install -y --no-install-recommends gcc libseccomp-dev";
 const unlocated = "E: Unable to locate package libseccomp-dev";
-const unresolved = `E: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  Temporary failure resolving 'deb.debian.org'
+const unresolved = `E: Failed to fetch http://mirror.example/debian/dists/bookworm/InRelease  Temporary failure resolving 'mirror.example'
 E: Some index files failed to download. They have been ignored, or old ones used instead.`;
 const locked = `E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (unattended-upgr)
 E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?`;
@@ -20,14 +20,14 @@ test("packages that apt does not know are named, and what the sources need", () 
 test("without a network the address that was not reached is named, not the packages that are not known for that reason", () => {
   const message = aptFailure({ packages, update: `  ${unresolved}`, install: unlocated });
   expect(message).toBe(
-    `Cannot install the Debian packages gcc libseccomp-dev: failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  Temporary failure resolving 'deb.debian.org'; look at the network, http_proxy and /etc/apt/sources.list, then run: ${again}`,
+    `Cannot install the Debian packages gcc libseccomp-dev: failed to fetch http://mirror.example/debian/dists/bookworm/InRelease  Temporary failure resolving 'mirror.example'; look at the network, http_proxy and /etc/apt/sources.list, then run: ${again}`,
   );
 });
 
 test("a package that cannot be fetched although the lists are there is named", () => {
-  const install = "E: Failed to fetch http://deb.debian.org/pool/gcc.deb  404  Not Found [IP: 10.0.0.1 80]";
+  const install = "E: Failed to fetch http://mirror.example/pool/gcc.deb  404  Not Found [IP: 10.0.0.1 80]";
   expect(aptFailure({ packages, update: undefined, install })).toContain(
-    ": failed to fetch http://deb.debian.org/pool/gcc.deb  404  Not Found",
+    ": failed to fetch http://mirror.example/pool/gcc.deb  404  Not Found",
   );
 });
 
