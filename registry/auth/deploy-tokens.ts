@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { appNameRule, appNameShape } from "../../config/app-config-schema.ts";
 import { isOrgName } from "../../config/org-name.ts";
-import { isRepository } from "../../oci/repository.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { formatRecord, parseRecord } from "../bucket/records.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
@@ -13,7 +13,7 @@ const deployTokenRecord = z.object({
   secretSha256: z.string().regex(/^[0-9a-f]{64}$/),
   org: z.string().refine(isOrgName, "expected an org"),
   /** without it the token is good for the whole org */
-  app: z.string().refine(isRepository, "expected an app").optional(),
+  app: z.string().regex(appNameShape, `expected ${appNameRule}`).optional(),
   actions: z.array(z.enum(registryActions)).min(1),
   createdAtMs: z.number().int().positive(),
   expiresAtMs: z.number().int().positive().optional(),
