@@ -51,6 +51,25 @@ export const settingsSchema = z.strictObject({
     systemToken: z.string().min(32, "expected at least 32 characters").optional(),
     /** HTTPS instead of HTTP; `url` then begins with https. Read anew when the files change */
     tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    /** how blobs are cut into parts for S3; absent: growing parts from 8 MiB on, in 128 MiB of memory */
+    uploads: z
+      .strictObject({
+        /** uniform: all but the last are equal, as Cloudflare R2 wants them; 10,000 of them are then the largest blob */
+        partSizes: z.enum(["growing", "uniform"]),
+        /** of the first part, S3's least being 5 MiB */
+        partBytes: z.number().int().min(5_242_880),
+        /** of parts on their way to S3, all uploads together: the more, the larger a single blob may be */
+        memoryBytes: z.number().int().min(5_242_880),
+      })
+      .optional(),
+    /** when the collection of garbage comes by, and how long it leaves alone what nothing refers to; absent: hourly, 24 h */
+    garbage: z
+      .strictObject({
+        /** for each of its two steps; pushes rely on it, so it is far longer than any request */
+        graceMs: z.number().int().min(600_000),
+        everyMs: z.number().int().min(60_000),
+      })
+      .optional(),
     /** who gets blobs from the bucket itself, by presigned addresses; absent: nobody */
     redirect: z
       .strictObject({

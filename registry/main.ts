@@ -5,6 +5,7 @@ import { settingsFromEnvironment } from "../config/settings.ts";
 import { createRegistryApp } from "./app.ts";
 import { ensureBucket } from "./bucket/ensure-bucket.ts";
 import { createS3Client } from "./bucket/s3-client.ts";
+import { uploadOptions } from "./uploads/upload-options.ts";
 import { keepSwept } from "./uploads/keep-swept.ts";
 import { openAccess } from "./open-access.ts";
 import { openS3Store } from "./s3-store.ts";
@@ -21,9 +22,7 @@ process.once("SIGINT", () => stopping.abort());
 
 const { bucket } = settings.s3;
 const s3 = createS3Client(settings.s3);
-/** no other running process has it: host ids are unique, and so is a port of a host */
-const writer = `${settings.hostId}.${settings.instance}.${settings.registry.listen.port}`;
-const store = openS3Store({ s3, bucket, writer });
+const store = openS3Store({ s3, bucket, ...uploadOptions(settings.registry.uploads) });
 
 let swept = Promise.resolve();
 try {
@@ -36,7 +35,6 @@ try {
   if (settings.registry.tls !== undefined && access.tls !== undefined) {
     void keepCertificateFresh(app.server as unknown as Server, settings.registry.tls, access.tls, log, stopping.signal);
   }
-  // it has the port, so the former process has not
   swept = keepSwept((signal) => store.sweep(signal), log, stopping.signal);
   log.info({ address: app.listeningOrigin, bucket }, "listening");
   await new Promise<void>((resolve) => stopping.signal.addEventListener("abort", () => resolve(), { once: true }));

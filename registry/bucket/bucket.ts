@@ -24,12 +24,14 @@ export type Bucket = {
   put(key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<void>;
   /** false when the condition did not hold */
   putIf(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<boolean>;
+  /** The same, for whoever goes on from what was written: its ETag, or undefined when the condition did not hold. */
+  swap(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<string | undefined>;
   /** Removing what is not there is no error. */
   delete(key: string, signal: AbortSignal): Promise<void>;
   /** Keys under a prefix in byte order, at most `limit`. */
   list(prefix: string, page: { limit?: number; startAfter?: string }, signal: AbortSignal): Promise<readonly string[]>;
-  /** All objects under a prefix, fetched page by page. */
-  walk(prefix: string, signal: AbortSignal): AsyncGenerator<{ readonly key: string; readonly changedAtMs: number }>;
+  /** All objects under a prefix, fetched page by page; with `startAfter` those after that key. */
+  walk(prefix: string, signal: AbortSignal, startAfter?: string): AsyncGenerator<{ readonly key: string; readonly changedAtMs: number }>;
 };
 
 const mostConflicts = 5;
@@ -53,9 +55,25 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
     }
   };
 
+  const swap: Bucket["swap"] = (condition, key, bytes, signal, contentType) =>
+    guard(signal, async () => {
+      const when = condition.if === "absent" ? { IfNoneMatch: "*" } : { IfMatch: condition.etag };
+      const type = contentType === undefined ? {} : { ContentType: contentType };
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          const { ETag } = await s3.send(new PutObjectCommand({ ...at(key), ...when, ...type, Body: bytes }), { abortSignal: signal });
+          return ETag ?? "";
+        } catch (error) {
+          if (isPreconditionFailed(error) || (condition.if === "unchanged" && isAbsent(error))) return undefined;
+          if (!isConditionalConflict(error) || attempt === mostConflicts) throw error;
+        }
+      }
+    });
+
   return {
     s3,
     name,
+    swap,
     head: (key, signal) =>
       orAbsent(signal, async () => {
         const found = await s3.send(new HeadObjectCommand(at(key)), { abortSignal: signal });
@@ -82,20 +100,7 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
           },
         );
       }),
-    putIf: (condition, key, bytes, signal, contentType) =>
-      guard(signal, async () => {
-        const when = condition.if === "absent" ? { IfNoneMatch: "*" } : { IfMatch: condition.etag };
-        const type = contentType === undefined ? {} : { ContentType: contentType };
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            await s3.send(new PutObjectCommand({ ...at(key), ...when, ...type, Body: bytes }), { abortSignal: signal });
-            return true;
-          } catch (error) {
-            if (isPreconditionFailed(error) || (condition.if === "unchanged" && isAbsent(error))) return false;
-            if (!isConditionalConflict(error) || attempt === mostConflicts) throw error;
-          }
-        }
-      }),
+    putIf: async (...write) => (await swap(...write)) !== undefined,
     delete: (key, signal) => guard(signal, async () => void (await s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal }))),
     list: (prefix, { limit = Number.POSITIVE_INFINITY, startAfter }, signal) =>
       guard(signal, async () => {
@@ -110,8 +115,8 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         } while (token !== undefined && keys.length < limit);
         return keys;
       }),
-    walk: async function* (prefix, signal) {
-      for (let from = {}, more = true; more;) {
+    walk: async function* (prefix, signal, startAfter) {
+      for (let from: object = startAfter === undefined ? {} : { StartAfter: startAfter }, more = true; more;) {
         const request = new ListObjectsV2Command({ Bucket: name, Prefix: prefix, MaxKeys: pageSize, ...from });
         const page = await guard(signal, async () => s3.send(request, { abortSignal: signal }));
         for (const { Key, LastModified } of page.Contents ?? []) {

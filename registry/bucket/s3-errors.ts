@@ -18,6 +18,12 @@ export function isConditionalConflict(error: unknown): boolean {
   return $metadata?.httpStatusCode === 409 && (name === "ConditionalRequestConflict" || name === "OperationAborted");
 }
 
+/** S3 holds other parts than a completion names, or none that make an object. */
+export function isRefusedPart(error: unknown): boolean {
+  const { name = "" } = error as S3Failure;
+  return ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"].includes(name);
+}
+
 /** What a failure of S3 means to a client of the registry; an abort stays an abort. */
 export function toStorageError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;

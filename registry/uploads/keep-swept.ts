@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { DistributionLog } from "../../oci/routes/register-distribution.ts";
 
 const pauseMs = 10 * 60_000;
-const retryMs = 10_000;
+const retryMs = 30_000;
 
-/** Sweeps now and every 10 minutes until the signal; soon again after a failure. Never throws. */
+/** Sweeps every 10 minutes or so until the signal; sooner after a failure. Never throws. */
 export async function keepSwept(sweep: (signal: AbortSignal) => Promise<void>, log: DistributionLog, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const isDone = await sweep(signal).then(
@@ -14,6 +14,8 @@ export async function keepSwept(sweep: (signal: AbortSignal) => Promise<void>, l
         return false;
       },
     );
-    await sleep(isDone ? pauseMs : retryMs, undefined, { signal, ref: false }).catch(() => {});
+    // instances that started together do not sweep together
+    const nextMs = (isDone ? pauseMs : retryMs) * (0.75 + Math.random() / 2);
+    await sleep(nextMs, undefined, { signal, ref: false }).catch(() => {});
   }
 }

@@ -1,150 +1,145 @@
 import { randomUUID } from "node:crypto";
-import type { Digest } from "../../oci/digest.ts";
+import type { Readable } from "node:stream";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { UploadStatus, UploadStore } from "../../oci/store.ts";
-import { type BlobWriter, openBlobWriter } from "./blob-writer.ts";
 import type { Bucket } from "../bucket/bucket.ts";
-import { type IdleTails, createIdleTails } from "./idle-tails.ts";
-import { type PartBuffers, createPartBuffers } from "./part-buffers.ts";
-import type { OpenIds } from "./open-ids.ts";
-import { linkBlob, publishDigest, readDigestRecord } from "../blobs/s3-blobs.ts";
-import { type WrittenBy, storageKeys } from "../bucket/storage-keys.ts";
+import { storageKeys, uploadOfState } from "../bucket/storage-keys.ts";
+import { type IntakeDeps, LostUpload, openBodyIntake } from "./body-intake.ts";
+import { endAndClean } from "./end-upload.ts";
+import { finishUpload } from "./finish-upload.ts";
+import { createOneAtATime } from "./one-at-a-time.ts";
+import { createPartBuffers } from "./part-buffers.ts";
+import { readPatiently } from "./read-patiently.ts";
+import { createTailCache } from "./tail-cache.ts";
+import { type S3UploadOptions, uploadDefaults } from "./upload-options.ts";
+import { type UploadSession, createSessionCache, sessionOf } from "./upload-session.ts";
+import { receivedBytes, startUpload } from "./upload-state.ts";
+import { type StoredState, createUploadStates, lostAgainstOther } from "./upload-states.ts";
 
-type Session = {
-  readonly id: string;
-  readonly repository: Repository;
-  readonly bytes: WrittenBy;
-  readonly writer: BlobWriter;
-  /** the end of the last request that touched it: one at a time */
-  turn: Promise<unknown>;
-  usedAtMs: number;
-};
-
-export type S3UploadOptions = {
-  readonly partBuffers?: number;
-  readonly partBufferBytes?: number;
-  readonly idleTailLimitBytes?: number;
-  readonly idleTimeoutMs?: number;
-};
-
-/** Under whose name this process writes, and what of it is being written at the moment. */
-export type S3UploadDeps = { readonly bucket: Bucket; readonly writer: string; readonly openIds: OpenIds };
+/** sessions whose hash goes on in memory; the bytes of others are read once more when they end */
+const mostSessions = 2000;
+const mostAborts = 5;
+/** how long a client may be silent before it lends its memory to others */
+const patienceMs = 1_000;
 
 export type S3Uploads = UploadStore & {
-  /** Ends all sessions; nothing of them stays in the bucket. */
+  /** Waits for what is under way. All uploads stay in the bucket, for this instance's next life or another instance. */
   close(): Promise<void>;
 };
 
 /**
- * Upload sessions over a bucket. They live in this process: another instance does not know them, and a crash ends them; what it leaves
- * in the bucket, `sweepLeftovers` removes. Memory is bounded by `partBuffers` times `partBufferBytes` plus `idleTailLimitBytes`.
+ * Uploads whose state is in the bucket: any instance goes on with them. This process only remembers what spares it a request or a second
+ * reading, true as long as the state's ETag is the one it wrote. Memory is bounded by `partMemoryBytes` plus `tailMemoryBytes`, however
+ * many uploads there are.
+ * S3 requests of a blob shorter than a part: 1 to start, 3 to append (2 when the client says where), 3 rounds to finish.
  */
-export function createS3Uploads({ bucket, writer: writerName, openIds }: S3UploadDeps, options: S3UploadOptions = {}): S3Uploads {
-  const { idleTimeoutMs = 60 * 60 * 1000 } = options;
-  const buffers: PartBuffers = createPartBuffers({
-    count: options.partBuffers ?? 16,
-    sizeBytes: options.partBufferBytes ?? 16 * 1024 * 1024,
-  });
-  const tails: IdleTails = createIdleTails({ bucket, memoryLimitBytes: options.idleTailLimitBytes ?? 64 * 1024 * 1024 });
-  const sessions = new Map<string, Session>();
+export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): S3Uploads {
+  const { partPlan: plan, partMemoryBytes, tailMemoryBytes, idleMs } = { ...uploadDefaults, ...options };
+  const states = createUploadStates(bucket);
+  const tails = createTailCache(tailMemoryBytes);
+  const sessions = createSessionCache({ most: mostSessions, tails });
+  const intakeDeps: IntakeDeps = { bucket, states, tails, buffers: createPartBuffers(partMemoryBytes), instance: randomUUID() };
+  const oneAtATime = createOneAtATime();
 
-  const find = (repository: Repository, id: string): Session => {
-    const session = sessions.get(id);
-    if (session === undefined || session.repository !== repository) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
-    session.usedAtMs = Date.now();
-    return session;
+  const read = async (repository: Repository, id: string, signal: AbortSignal): Promise<StoredState> => {
+    const stored = uploadOfState(storageKeys.upload(id)) === undefined ? undefined : await states.read(id, signal);
+    if (stored?.state.repository !== repository || stored.state.phase === "ended") throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
+    return stored;
   };
-  const end = async (session: Session): Promise<void> => {
-    sessions.delete(session.id);
+  /** What is remembered while `suffices` says so, else what the bucket says. */
+  const open = async (repository: Repository, id: string, suffices: (known: UploadSession) => boolean, signal: AbortSignal) => {
+    const known = sessions.take(id);
+    if (known !== undefined && known.stored.state.repository === repository && suffices(known)) return known;
     try {
-      await session.writer.abort();
-    } finally {
-      openIds.close(session.bytes.id);
+      const stored = await read(repository, id, signal);
+      if (known?.stored.etag === stored.etag) return known;
+      tails.drop(known?.tailBytes);
+      return sessionOf(stored);
+    } catch (error) {
+      // another repository's request must not cost its owner what is remembered of it
+      if (known !== undefined && known.stored.state.repository !== repository) sessions.keep(known);
+      else tails.drop(known?.tailBytes);
+      throw error;
     }
   };
-  const expire = async (): Promise<void> => {
-    const latestMs = Date.now() - idleTimeoutMs;
-    await Promise.all([...sessions.values()].filter(({ usedAtMs }) => usedAtMs < latestMs).map(end));
+  const explain = async (error: unknown, id: string, signal: AbortSignal): Promise<unknown> =>
+    error instanceof LostUpload ? lostAgainstOther(states, id, signal) : error;
+
+  const append = async (repository: Repository, id: string, offset: number | undefined, body: Readable, signal: AbortSignal) => {
+    const session = await open(repository, id, ({ stored }) => offset === receivedBytes(stored.state), signal);
+    const { state } = session.stored;
+    if (state.phase !== "open") {
+      tails.drop(session.tailBytes);
+      throw new DistributionError("BLOB_UPLOAD_INVALID", { reason: "it is being finished" });
+    }
+    if (offset !== undefined && offset !== receivedBytes(state)) {
+      sessions.keep(session);
+      throw new DistributionError("RANGE_INVALID", { offset, receivedBytes: receivedBytes(state) });
+    }
+    const intake = openBodyIntake(intakeDeps, session);
+    let failure: unknown;
+    try {
+      for await (const chunk of readPatiently(body, { patienceMs, signal })) {
+        await (chunk === "waiting" ? intake.giveWay() : intake.take(chunk, signal));
+      }
+    } catch (error) {
+      failure = error;
+    }
+    try {
+      if (failure instanceof LostUpload) throw failure;
+      // what was taken before the body broke off stays taken
+      const settled = await intake.settle();
+      sessions.keep(settled);
+      if (failure === undefined) return statusOf(settled.stored);
+    } catch (error) {
+      await intake.discard();
+      throw await explain(error, id, AbortSignal.timeout(10_000));
+    }
+    throw failure;
   };
-  const timer = setInterval(() => void expire(), Math.min(idleTimeoutMs, 60_000)).unref();
+
+  const finish: UploadStore["finish"] = async (repository, id, digest, signal) => {
+    for (let isSecond = false; ; isSecond = true) {
+      const session = await open(repository, id, () => !isSecond, signal);
+      try {
+        return await finishUpload({ bucket, states, idleMs }, session, digest, signal);
+      } catch (error) {
+        // what is remembered may be out of date: the second time it comes from the bucket
+        if (!(error instanceof LostUpload) || isSecond) throw await explain(error, id, signal);
+      } finally {
+        tails.drop(session.tailBytes);
+      }
+    }
+  };
 
   return {
-    start: async (repository) => {
-      const id = randomUUID();
-      // the id under which it writes is nobody's business
-      const bytes = { writer: writerName, id: openIds.open() };
-      const writer = openBlobWriter({ bucket, buffers, tails }, bytes);
-      sessions.set(id, { id, repository, bytes, writer, turn: Promise.resolve(), usedAtMs: Date.now() });
-      return { id, receivedBytes: 0 };
+    start: async (repository, signal, algorithm = "sha256") => {
+      const id = randomUUID().replaceAll("-", "");
+      const stored = await states.create(id, (stamp) => startUpload({ repository, algorithm, plan }, stamp), signal);
+      sessions.keep(sessionOf(stored));
+      return statusOf(stored);
     },
-    status: async (repository, id) => statusOf(find(repository, id)),
-    append: async (repository, id, offset, body, signal) => {
-      const session = find(repository, id);
-      return inTurn(session, async () => {
-        const { receivedBytes } = find(repository, id).writer;
-        if (offset !== undefined && offset !== receivedBytes) throw new DistributionError("RANGE_INVALID", { offset, receivedBytes });
-        try {
-          await session.writer.append(body, signal);
-        } catch (error) {
-          // the storage failed: these bytes are gone, and with them the session
-          if (error instanceof DistributionError) await end(session);
-          throw error;
-        }
-        session.usedAtMs = Date.now();
-        return statusOf(session);
-      });
+    status: async (repository, id, signal) => statusOf(await read(repository, id, signal)),
+    append: (repository, id, offset, body, signal) => oneAtATime(id, () => append(repository, id, offset, body, signal)),
+    finish: (repository, id, digest, signal) => oneAtATime(id, () => finish(repository, id, digest, signal)),
+    abort: async (repository, id, signal) => {
+      for (let attempt = 1; attempt <= mostAborts; attempt += 1) {
+        const stored = await read(repository, id, signal);
+        // whoever finishes it is about to name its bytes
+        if (stored.state.phase !== "open") throw new DistributionError("BLOB_UPLOAD_INVALID", { reason: "it is being finished" });
+        // a body that comes in at the moment changes the state, too, but not as often
+        if (await endAndClean({ bucket, states }, stored, signal)) return;
+      }
+      throw new DistributionError("UNAVAILABLE", { reason: "too many requests change this upload" });
     },
-    finish: async (repository, id, digest, signal) => {
-      const session = find(repository, id);
-      return inTurn(session, async () => {
-        find(repository, id);
-        sessions.delete(id);
-        try {
-          const published = await publish(bucket, session, digest, signal);
-          openIds.close(session.bytes.id);
-          return published;
-        } catch (error) {
-          await end(session);
-          throw error;
-        }
-      });
-    },
-    abort: async (repository, id) => end(find(repository, id)),
     close: async () => {
-      clearInterval(timer);
-      await Promise.all([...sessions.values()].map(end));
+      await oneAtATime.idle();
+      sessions.clear();
     },
   };
 }
 
-async function publish(bucket: Bucket, { repository, bytes, writer }: Session, digest: Digest, signal: AbortSignal) {
-  const sizeBytes = writer.receivedBytes;
-  const existing = async () => (await readDigestRecord(bucket, digest, signal))?.key;
-  const key = await writer.finish(digest, existing, signal);
-  const record = await publishDigest(bucket, digest, { key, sizeBytes }, signal);
-  const made = key === storageKeys.bytes(bytes);
-  await Promise.all([linkBlob(bucket, repository, digest, record, signal), ...(made ? [settleBytes(bucket, bytes, record.key)] : [])]);
-  return { mediaType: "application/octet-stream", digest, size: sizeBytes };
-}
-
-/** Ours are named now, or somebody else was first with the same bytes and ours are of no use. What fails here, the sweep does. */
-async function settleBytes(bucket: Bucket, bytes: WrittenBy, namedKey: string): Promise<void> {
-  const signal = AbortSignal.timeout(10_000);
-  const key = storageKeys.bytes(bytes);
-  try {
-    if (namedKey !== key) await bucket.delete(key, signal);
-    await bucket.delete(storageKeys.unlinked(bytes), signal);
-  } catch {}
-}
-
-/** Requests for one session wait for each other: a client that reconnects may overtake the end of its own broken request. */
-function inTurn<T>(session: Session, act: () => Promise<T>): Promise<T> {
-  const result = session.turn.then(act);
-  session.turn = result.catch(() => {});
-  return result;
-}
-
-function statusOf({ id, writer }: Session): UploadStatus {
-  return { id, receivedBytes: writer.receivedBytes };
+function statusOf({ id, state }: StoredState): UploadStatus {
+  return { id, receivedBytes: receivedBytes(state) };
 }

@@ -19,17 +19,21 @@ const memoryAllowanceBytes = 400 * mebibyte;
 
 const freshRepository = (): Repository => parseRepository(`conformance/${randomUUID()}`);
 
+/** A second instance over the same storage; `close` leaves the storage as it is. */
+export type OtherStore = { readonly store: DistributionStore; close(): Promise<void> };
+
 /** What every store of the Distribution routes must do; each implementation calls this in a test of its own. */
 export function describeDistributionStore(
   name: string,
-  open: () => Promise<{ store: DistributionStore; close: () => Promise<void> }>,
+  open: () => Promise<{ store: DistributionStore; openAnother?: () => Promise<OtherStore>; close: () => Promise<void> }>,
 ): void {
   describe(`${name} as a distribution store`, () => {
     let store: DistributionStore;
+    let openAnother: (() => Promise<OtherStore>) | undefined;
     let close: () => Promise<void> = async () => {};
 
     beforeAll(async () => {
-      ({ store, close } = await open());
+      ({ store, openAnother, close } = await open());
     });
     afterAll(() => close());
 
@@ -220,6 +224,42 @@ export function describeDistributionStore(
         await expectCode(store.uploads.abort(theirs, id, signal), "BLOB_UPLOAD_UNKNOWN");
         await expectCode(store.uploads.status(mine, randomUUID(), signal), "BLOB_UPLOAD_UNKNOWN");
         await store.uploads.abort(mine, id, signal);
+      });
+
+      it.each(["sha256", "sha512"] as const)("takes a blob whose upload began for %s under either algorithm", async (algorithm) => {
+        const repository = freshRepository();
+        for (const wanted of ["sha256", "sha512"] as const) {
+          const bytes = randomBytes(20_000);
+          const { id } = await store.uploads.start(repository, signal, algorithm);
+          await store.uploads.append(repository, id, 0, Readable.from([bytes]), signal);
+          await store.uploads.finish(repository, id, digestOf(bytes, wanted), signal);
+          expect((await read(repository, digestOf(bytes, wanted))).equals(bytes)).toBe(true);
+        }
+      });
+
+      it("goes on with an upload at another instance, chunk by chunk", async (context) => {
+        if (openAnother === undefined) return context.skip();
+        const other = await openAnother();
+        try {
+          const repository = freshRepository();
+          const bytes = randomBytes(40_000);
+          const { id } = await store.uploads.start(repository, signal);
+          for (const [at, { uploads }] of [store, other.store, store, other.store].entries()) {
+            const [offset, end] = [at * 10_000, (at + 1) * 10_000];
+            await uploads.append(repository, id, at < 2 ? undefined : offset, Readable.from([bytes.subarray(offset, end)]), signal);
+            for (const { uploads: asked } of [store, other.store]) {
+              expect(await asked.status(repository, id, signal)).toEqual({ id, receivedBytes: end });
+            }
+          }
+          await store.uploads.finish(repository, id, digestOf(bytes), signal);
+          expect((await read(repository, digestOf(bytes))).equals(bytes)).toBe(true);
+          await expectCode(other.store.uploads.status(repository, id, signal), "BLOB_UPLOAD_UNKNOWN");
+          const aborted = await store.uploads.start(repository, signal);
+          await other.store.uploads.abort(repository, aborted.id, signal);
+          await expectCode(store.uploads.append(repository, aborted.id, 0, Readable.from([bytes]), signal), "BLOB_UPLOAD_UNKNOWN");
+        } finally {
+          await other.close();
+        }
       });
 
       it("takes one digest from many clients at once", async () => {

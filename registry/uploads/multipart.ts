@@ -1,0 +1,96 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { isAbsent, isRefusedPart, toStorageError } from "../bucket/s3-errors.ts";
+import type { Multipart, StoredPart } from "./upload-state.ts";
+
+/** Opens a multipart upload to a key that nobody else writes. */
+export async function createMultipart(bucket: Bucket, key: string, signal: AbortSignal): Promise<Multipart> {
+  const command = new CreateMultipartUploadCommand({ Bucket: bucket.name, Key: key });
+  const { UploadId = "" } = await guarded(signal, () => bucket.s3.send(command, { abortSignal: signal }));
+  return { key, uploadId: UploadId };
+}
+
+/** Undefined when S3 no longer knows the multipart upload: somebody completed or aborted it. */
+export async function sendPart(
+  bucket: Bucket,
+  multipart: Multipart,
+  number: number,
+  bytes: Uint8Array,
+  signal: AbortSignal,
+): Promise<StoredPart | undefined> {
+  const command = new UploadPartCommand({ ...target(bucket, multipart), PartNumber: number, Body: bytes });
+  try {
+    const { ETag = "" } = await bucket.s3.send(command, { abortSignal: signal });
+    return { number, etag: ETag, sizeBytes: bytes.length };
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw toStorageError(error, signal);
+  }
+}
+
+/**
+ * Makes the object out of its parts. False when S3 no longer knows the multipart upload: it was completed (by an attempt whose reply
+ * was lost, or by another instance) or aborted; only the object tells which.
+ * @throws DistributionError BLOB_UPLOAD_INVALID when S3 holds other parts than these.
+ */
+export async function completeMultipart(
+  bucket: Bucket,
+  multipart: Multipart,
+  parts: readonly StoredPart[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const Parts = parts.map(({ number, etag }) => ({ PartNumber: number, ETag: etag }));
+  const command = new CompleteMultipartUploadCommand({ ...target(bucket, multipart), MultipartUpload: { Parts } });
+  try {
+    await bucket.s3.send(command, { abortSignal: signal });
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    if (isRefusedPart(error)) throw new DistributionError("BLOB_UPLOAD_INVALID", { reason: "its parts are damaged" }, { cause: error });
+    throw toStorageError(error, signal);
+  }
+}
+
+/** That it ended already is no error. */
+export async function abortMultipart(bucket: Bucket, multipart: Multipart, signal: AbortSignal): Promise<void> {
+  try {
+    await bucket.s3.send(new AbortMultipartUploadCommand(target(bucket, multipart)), { abortSignal: signal });
+  } catch (error) {
+    if (!isAbsent(error)) throw toStorageError(error, signal);
+  }
+}
+
+/** All multipart uploads under a prefix, fetched page by page. */
+export async function* walkMultiparts(
+  bucket: Bucket,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<Multipart & { readonly startedAtMs: number }> {
+  for (let from = {}, more = true; more;) {
+    const command = new ListMultipartUploadsCommand({ Bucket: bucket.name, Prefix: prefix, ...from });
+    const page = await guarded(signal, () => bucket.s3.send(command, { abortSignal: signal }));
+    for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+      if (Key === undefined || UploadId === undefined) continue;
+      yield { key: Key, uploadId: UploadId, startedAtMs: Initiated?.getTime() ?? Date.now() };
+    }
+    more = page.IsTruncated === true && page.NextKeyMarker !== undefined;
+    from = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+  }
+}
+
+const target = (bucket: Bucket, { key, uploadId }: Multipart) => ({ Bucket: bucket.name, Key: key, UploadId: uploadId });
+
+async function guarded<T>(signal: AbortSignal, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw toStorageError(error, signal);
+  }
+}

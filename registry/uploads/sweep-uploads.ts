@@ -1,0 +1,51 @@
+import type { Bucket } from "../bucket/bucket.ts";
+import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
+import { endAndClean } from "./end-upload.ts";
+import { abortMultipart, walkMultiparts } from "./multipart.ts";
+import { createUploadStates } from "./upload-states.ts";
+
+export type SweepOptions = {
+  /** what nobody touched for so long is left behind */
+  readonly idleMs: number;
+};
+
+/**
+ * Removes uploads that were left behind, with all that they wrote, and multipart uploads that no upload knows. Safe beside running
+ * instances and other sweeps: an upload is ended by compare-and-swap, so whoever goes on with it, and the sweep, cannot both win.
+ *
+ * S3 servers that list multipart uploads by whole keys only (MinIO) must expire the unknown ones by themselves.
+ */
+export async function sweepUploads(bucket: Bucket, { idleMs }: SweepOptions, signal: AbortSignal): Promise<void> {
+  await sweepStates(bucket, Date.now() - idleMs, signal);
+  await sweepMultiparts(bucket, Date.now() - idleMs, signal);
+}
+
+const endedAtATime = 8;
+
+async function sweepStates(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
+  const states = createUploadStates(bucket);
+  const end = async (id: string): Promise<void> => {
+    const stored = await states.read(id, signal);
+    if (stored !== undefined && stored.state.changedAtMs <= latestMs) await endAndClean({ bucket, states }, stored, signal);
+  };
+  let batch: string[] = [];
+  for await (const { key, changedAtMs } of bucket.walk(storageKeys.allUploads, signal)) {
+    const id = uploadOfState(key);
+    if (id === undefined || changedAtMs > latestMs) continue;
+    batch.push(id);
+    if (batch.length < endedAtATime) continue;
+    await Promise.all(batch.map(end));
+    batch = [];
+  }
+  await Promise.all(batch.map(end));
+}
+
+async function sweepMultiparts(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
+  const states = createUploadStates(bucket);
+  for await (const multipart of walkMultiparts(bucket, storageKeys.allBytes, signal)) {
+    if (multipart.startedAtMs > latestMs) continue;
+    const id = uploadOfBytes(multipart.key);
+    const stored = id === undefined ? undefined : await states.read(id, signal);
+    if (stored?.state.multipart?.uploadId !== multipart.uploadId) await abortMultipart(bucket, multipart, signal);
+  }
+}
