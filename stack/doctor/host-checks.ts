@@ -10,6 +10,7 @@ import { missingDebianPackages } from "../../tools/debian-packages.ts";
 import { requireGo } from "../../tools/requirements.ts";
 import { isCheckout } from "../entry-point.ts";
 import { closedFolders } from "../traversable.ts";
+import { requireCgroups } from "./cgroups.ts";
 import { check, type CheckRun, requireVersion } from "./check.ts";
 
 const run = promisify(execFile);
@@ -34,7 +35,7 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
     check("kernel", "boot a kernel of version 5.12 or newer (ID-mapped mounts)", () => requireVersion(release(), "5.12.0")),
     check("folders of the instance", "chmod o+x the folders named", () => machineFolders(settings)),
     check("overlayfs", "modprobe overlay", async () => await requireFilesystem("overlay")),
-    check("cgroups", "mount cgroup2 on /sys/fs/cgroup", cgroupVersion),
+    check("cgroups", "mount cgroup2 on /sys/fs/cgroup, with all controllers", () => requireCgroups("/sys/fs/cgroup")),
     check("user namespaces", "sysctl -w user.max_user_namespaces=15000", async () => {
       const most = Number(await readFile("/proc/sys/user/max_user_namespaces", "utf8"));
       if (!(most > 0)) throw new Error(`user.max_user_namespaces is ${most}`);
@@ -69,12 +70,6 @@ async function requireFilesystem(name: string): Promise<string> {
   const known = await readFile("/proc/filesystems", "utf8");
   if (!known.split("\n").some((line) => line.split("\t")[1] === name)) throw new Error(`the kernel knows no "${name}"`);
   return "supported";
-}
-
-function cgroupVersion(): string {
-  if (existsSync("/sys/fs/cgroup/cgroup.controllers")) return "version 2";
-  if (existsSync("/sys/fs/cgroup/memory")) return "version 1 (works; containerd calls it deprecated)";
-  throw new Error("no controllers in /sys/fs/cgroup");
 }
 
 /** By making a bridge in a network namespace that ends with the command: the host's own is not touched. */
