@@ -6,6 +6,7 @@ import { instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
 import { type Settings, settingsFromEnvironment } from "../config/settings.ts";
+import { startTracing } from "../config/tracing/start-tracing.ts";
 import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
 import { openAdmin } from "./admin.ts";
@@ -23,6 +24,7 @@ const upstreamDownMs = 2_000;
 async function main(): Promise<void> {
   const settings = settingsFromEnvironment();
   const log = pino({ base: { process: "mirror" } });
+  await using _tracing = await startTracing("slipway-mirror", settings);
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   process.once("SIGTERM", stop).once("SIGINT", stop);

@@ -3,6 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type WorkflowBundle, bundleWorkflowCode } from "@temporalio/worker";
+import type { TemporalPlugin } from "../config/tracing/start-tracing.ts";
 import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -12,12 +13,13 @@ const extension = path.extname(fileURLToPath(import.meta.url));
 const bundled = ["workflows", "oci"] as const;
 
 /** The workflow code as one script. Bundling takes a second, so the last bundle is kept and used again while its sources are the same. */
-export async function bundleWorkflows(dataDir: string): Promise<WorkflowBundle> {
-  const file = path.join(dataDir, "cache", `workflows-${await sourceDigest()}.js`);
+export async function bundleWorkflows(dataDir: string, plugins: readonly TemporalPlugin[] = []): Promise<WorkflowBundle> {
+  const traced = plugins.length > 0 ? "-traced" : "";
+  const file = path.join(dataDir, "cache", `workflows-${await sourceDigest()}${traced}.js`);
   const kept = await readFile(file, "utf8").catch(() => undefined);
   if (kept !== undefined) return { code: kept };
 
-  const bundle = await bundleWorkflowCode({ workflowsPath: path.join(root, "workflows", `index${extension}`) });
+  const bundle = await bundleWorkflowCode({ workflowsPath: path.join(root, "workflows", `index${extension}`), plugins: [...plugins] });
   await writeFileAtomic(file, bundle.code);
   return bundle;
 }

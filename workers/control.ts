@@ -5,6 +5,8 @@ import { createControlActivities } from "../activities/control.ts";
 import { controlTaskQueue } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
+import { startTracing } from "../config/tracing/start-tracing.ts";
+import { observeS3Calls } from "../registry/observe/s3-calls.ts";
 import { createReleaseLedger } from "../registry/releases/release-ledger.ts";
 import { createS3Client } from "../registry/bucket/s3-client.ts";
 import { bundleWorkflows } from "./bundle.ts";
@@ -15,12 +17,16 @@ import { installRuntime, runUntilTerminated } from "./runtime.ts";
 const settings = settingsFromEnvironment();
 const log = pino({ name: "control" });
 installRuntime(log);
+const tracing = await startTracing("slipway-control", settings);
+const plugins = [...tracing.temporalPlugins];
 
-const [bundle, temporal] = await Promise.all([bundleWorkflows(settings.dataDir), connectTemporal(settings.temporal, log)]);
+const [bundle, temporal] = await Promise.all([bundleWorkflows(settings.dataDir, plugins), connectTemporal(settings.temporal, log)]);
 const { bucket } = settings.s3;
+const s3 = createS3Client(settings.s3);
+observeS3Calls(s3);
 const activities = createControlActivities({
-  ledger: createReleaseLedger({ s3: createS3Client(settings.s3), bucket }),
-  client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace }),
+  ledger: createReleaseLedger({ s3, bucket }),
+  client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins }),
   hosts: [settings.hostId],
 });
 
@@ -30,6 +36,7 @@ const worker = await Worker.create({
   taskQueue: controlTaskQueue,
   workflowBundle: bundle,
   activities,
+  plugins,
   identity: `control@${settings.hostId}`,
   maxConcurrentActivityTaskExecutions: 50,
   // a killed worker's workflows go on elsewhere after this long; a task that comes late is only replayed
@@ -39,3 +46,4 @@ const worker = await Worker.create({
 announceReady(settings.runDir, "control");
 await runUntilTerminated([worker], log);
 await temporal.close();
+await tracing[Symbol.asyncDispose]();

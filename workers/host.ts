@@ -11,6 +11,7 @@ import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
+import { startTracing } from "../config/tracing/start-tracing.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createKeepServing, startKeepServing } from "../machines/keep-serving.ts";
 import { startLogRotation } from "../machines/logs/rotate.ts";
@@ -27,6 +28,7 @@ import { installRuntime, runUntilTerminated } from "./runtime.ts";
 const settings = settingsFromEnvironment();
 const log = pino({ name: "host" });
 installRuntime(log);
+const tracing = await startTracing("slipway-host", settings);
 
 const containerd = openContainerd(settings.containerd.socket);
 const machines = createMachines({ containerd, settings });
@@ -67,6 +69,7 @@ const worker = await Worker.create({
       logTail: (org, machineId, lines) => machineLogTail(settings, org, machineId, lines),
     }),
   },
+  plugins: [...tracing.temporalPlugins],
   identity: `host:${settings.hostId}`,
   maxConcurrentActivityTaskExecutions: 40,
   // a cancellation arrives with the answer to a heartbeat: within about a second
@@ -83,4 +86,5 @@ await logServer.close();
 await builders[Symbol.asyncDispose]();
 await temporal.close();
 await containerd[Symbol.asyncDispose]();
+await tracing[Symbol.asyncDispose]();
 process.exit(0);

@@ -1,7 +1,9 @@
 import path from "node:path";
 import { parseDurationMs } from "../../config/duration.ts";
+import { startTracing } from "../../config/tracing/start-tracing.ts";
 import type { DeployInput } from "../../workflows/types.ts";
 import { shortDigest } from "../../oci/digest.ts";
+import { tracing as traces } from "../../oci/tracing.ts";
 import { workflowIds } from "../../workflows/ids.ts";
 import type { ControlPlane } from "../control-plane/connect.ts";
 import type { StartedDeploy } from "../control-plane/start-deploy.ts";
@@ -41,7 +43,13 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   const { key, fresh } = chooseKey(options.idempotencyKey, app, process.env, new Date());
 
   const workflowId = workflowIds.deploy(org, app, key);
-  const started = await startFromSource();
+  await using tracing = await startTracing("slipway-cli", settings);
+  const root = {
+    kind: "internal",
+    name: "slipway deploy",
+    fields: { "slipway.org": org, "slipway.app": app, "slipway.run": workflowId },
+  } as const;
+  const started = await traces.inSpan(root, startFromSource);
   await using controlPlane = started.controlPlane;
   if (started.how === "attached") say("--> Attached to the run that has this key");
   if (started.how === "finished") say("--> This key was deployed before");
@@ -94,7 +102,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   async function connect(): Promise<ControlPlane> {
     // the heaviest import there is: git, the disk and the registry are at work meanwhile
     const { connectControlPlane } = await import("../control-plane/connect.ts");
-    const controlPlane = await connectControlPlane(settings, "; nothing was started");
+    const controlPlane = await connectControlPlane(settings, "; nothing was started", tracing.temporalPlugins);
     say(`==> Run ${workflowId}`);
     say(`    ${controlPlane.uiOf(workflowId)}`);
     say(`    re-attach: slipway watch ${key} -a ${app}`);

@@ -1,6 +1,7 @@
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import type { Settings } from "../../config/settings.ts";
+import type { TemporalPlugin } from "../../config/tracing/start-tracing.ts";
 import { CliError } from "../errors.ts";
 
 /** The control plane as the CLI sees it. Disposing closes the connection. */
@@ -18,7 +19,11 @@ const connectTimeoutMs = 3000;
  * @param consequence what it means for the user that nothing answers
  * @throws CliError (exit code 10) when nothing answers within 3 s.
  */
-export async function connectControlPlane(settings: Settings, consequence = ""): Promise<ControlPlane> {
+export async function connectControlPlane(
+  settings: Settings,
+  consequence = "",
+  plugins: readonly TemporalPlugin[] = [],
+): Promise<ControlPlane> {
   const profile = loadClientConnectConfig();
   const address = profile.connectionOptions.address ?? settings.temporal.address;
   const namespace = profile.namespace ?? settings.temporal.namespace;
@@ -36,7 +41,7 @@ export async function connectControlPlane(settings: Settings, consequence = ""):
       cause,
     });
   });
-  const client = new Client({ connection, namespace });
+  const client = new Client({ connection, namespace, plugins: [...plugins] });
   return {
     client,
     namespace,

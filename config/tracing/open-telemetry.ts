@@ -28,12 +28,12 @@ export function openTelemetry({ service, url, host, instance }: OpenTelemetryOpt
   const resource = defaultResource()
     .merge(ours)
     .merge(detectResources({ detectors: [envDetector] }));
-  const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter({ url }));
+  const spanProcessor = withoutPolls(new BatchSpanProcessor(new OTLPTraceExporter({ url })));
   const provider = new NodeTracerProvider({ resource, spanProcessors: [spanProcessor] });
   provider.register();
   installTracing(tracingThrough("slipway"));
   return {
-    temporalPlugins: [new OpenTelemetryPlugin({ resource, spanProcessor: withoutQueries(spanProcessor) })],
+    temporalPlugins: [new OpenTelemetryPlugin({ resource, spanProcessor })],
     [Symbol.asyncDispose]: async () => {
       const waited = new Promise<void>((resolve) => setTimeout(resolve, flushTimeoutMs).unref());
       await Promise.race([provider.shutdown().catch(() => {}), waited]);
@@ -76,12 +76,12 @@ function parentOf(headers: SpanOptions["from"]): Context {
   return propagation.extract(ROOT_CONTEXT, { traceparent, tracestate });
 }
 
-/** Queries carry no trace of their callers: each poll of a watching CLI would be a trace of its own. */
-function withoutQueries(processor: SpanProcessor): SpanProcessor {
+/** A run is asked many times a second how it fares: each time would be a trace of its own that says nothing. */
+function withoutPolls(processor: SpanProcessor): SpanProcessor {
   return {
     onStart: (span, parent) => processor.onStart(span, parent),
     onEnd: (span) => {
-      if (!span.name.startsWith("HandleQuery:")) processor.onEnd(span);
+      if (!/^(?:HandleQuery|QueryWorkflow|DescribeWorkflow)\b/.test(span.name)) processor.onEnd(span);
     },
     forceFlush: () => processor.forceFlush(),
     shutdown: () => processor.shutdown(),

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
 import { PassThrough, type Readable } from "node:stream";
+import { tracing } from "../tracing.ts";
 import { UpstreamError, upstreamFault, withoutQuery } from "./upstream-error.ts";
 
 export type HttpTimeouts = {
@@ -39,15 +40,28 @@ export function createHttpExchange(timeouts: HttpTimeouts, ca?: string): HttpExc
       signal.throwIfAborted();
       const transport = asked.url.protocol === "https:" ? https : http;
       const agent = asked.url.protocol === "https:" ? agents["https:"] : agents["http:"];
-      const request = transport.request(asked.url, { method: asked.method, headers: asked.headers, agent, signal });
-      watchTimeouts(request, asked.url, timeouts);
-      return exchange(request, asked, signal);
+      return inClientSpan(asked, () => {
+        const headers = { ...asked.headers, ...tracing.headers() };
+        const request = transport.request(asked.url, { method: asked.method, headers, agent, signal });
+        watchTimeouts(request, asked.url, timeouts);
+        return exchange(request, asked, signal);
+      });
     },
     close: () => {
       agents["http:"].destroy();
       agents["https:"].destroy();
     },
   };
+}
+
+/** Until the headers of the answer. */
+function inClientSpan({ method, url }: HttpRequest, act: () => Promise<HttpAnswer>): Promise<HttpAnswer> {
+  const fields = { "http.request.method": method, "server.address": url.host, "url.path": url.pathname };
+  return tracing.inSpan({ kind: "client", name: `HTTP ${method}`, fields }, async (span) => {
+    const answer = await act();
+    span.set({ "http.response.status_code": answer.status });
+    return answer;
+  });
 }
 
 async function exchange(request: http.ClientRequest, { url, body }: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {

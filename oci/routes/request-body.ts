@@ -6,27 +6,36 @@ const highWaterMarkBytes = 256 * 1024;
 /** How long the rest of a refused body is read and thrown away, so that a client which reads only after sending still sees the answer. */
 const drainTimeoutMs = 30_000;
 
-/** A client that has not sent a byte for so long, though we would read it, is cut off; it may resume its upload. */
+/** A client that has not sent {@link leastBytes} in so long, though we would read them, is cut off; it may resume its upload. */
 const silentBodyMs = 30_000;
+/** half a kilobyte a second: less is no link but somebody who wants to keep a connection busy */
+const leastBytes = 16 * 1024;
 
 /**
  * The body of a request as a stream that may be destroyed without taking the connection with it: a store that gives up in the middle
  * must still be answered for. Back-pressure reaches the client's socket; `onBytes` hears of each chunk. It breaks off, connection
- * and all, when no byte comes for `silentMs` while some are wanted.
+ * and all, when too few bytes come for `silentMs` while some are wanted.
  */
-export function openRequestBody(request: IncomingMessage, onBytes: (count: number) => void, silentMs = silentBodyMs): Readable {
+export function openRequestBody(
+  request: IncomingMessage,
+  onBytes: (count: number) => void,
+  silentMs = silentBodyMs,
+  least = leastBytes,
+): Readable {
   let silence: NodeJS.Timeout | undefined;
+  let sinceExpectedBytes = 0;
   const expectBytes = () => {
     clearTimeout(silence);
+    sinceExpectedBytes = 0;
     silence = setTimeout(() => {
-      body.destroy(new Error(`Cannot read request body: the client sent nothing for ${silentMs / 1000} s`));
+      body.destroy(new Error(`Cannot read request body: the client sent ${sinceExpectedBytes} bytes in ${silentMs / 1000} s`));
       request.destroy();
     }, silentMs).unref();
   };
   const body = new Readable({
     highWaterMark: highWaterMarkBytes,
     read: () => {
-      expectBytes();
+      if (silence === undefined) expectBytes();
       request.resume();
     },
     destroy: (error, done) => {
@@ -38,8 +47,13 @@ export function openRequestBody(request: IncomingMessage, onBytes: (count: numbe
   });
   const onData = (chunk: Buffer) => {
     onBytes(chunk.length);
-    if (body.push(chunk)) return expectBytes();
+    sinceExpectedBytes += chunk.length;
+    if (body.push(chunk)) {
+      if (sinceExpectedBytes >= least) expectBytes();
+      return;
+    }
     clearTimeout(silence);
+    silence = undefined;
     request.pause();
   };
   const onEnd = () => {

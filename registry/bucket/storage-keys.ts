@@ -24,6 +24,7 @@ import { type Repository, type Tag, isRepository } from "../../oci/repository.ts
  *   releases/<org>/<app>/
  *     versions/<10 digits>.json                   one release, written only if absent
  *     keys/<sha256 of the idempotency key>.json   the same release
+ *   probes/<instance>                             {at}: rewritten by each look of an instance at S3 (observe/bucket-probe.ts)
  */
 export const storageKeys = {
   /** @param nonce hex; each writing takes a fresh one, so that two writers never meet in one key */
@@ -53,6 +54,7 @@ export const storageKeys = {
   signingKey: (number: number) => `${storageKeys.signingKeys}${String(number).padStart(10, "0")}`,
   deployTokens: "auth/deploy-tokens/",
   deployToken: (id: string) => `${storageKeys.deployTokens}${id}`,
+  probe: (instance: string) => `probes/${instance}`,
   releaseVersions: (org: string, app: string) => `releases/${segment(org)}/${segment(app)}/versions/`,
   releaseVersion: (org: string, app: string, version: number) =>
     `${storageKeys.releaseVersions(org, app)}${String(version).padStart(10, "0")}.json`,

@@ -9,7 +9,7 @@ import { openRequestBody } from "../../../oci/routes/request-body.ts";
 const silentMs = 100;
 
 /** A server that hands out the body of its one request. */
-async function openUpload() {
+async function openUpload(leastBytes = 1) {
   const server = createServer();
   const asked = once(server, "request");
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -17,7 +17,7 @@ async function openUpload() {
   const closed = once(client, "error");
   client.write("first");
   const [request] = (await asked) as [Parameters<typeof openRequestBody>[0]];
-  const body = openRequestBody(request, () => {}, silentMs);
+  const body = openRequestBody(request, () => {}, silentMs, leastBytes);
   return { client, closed, body, [Symbol.dispose]: () => void (server.closeAllConnections(), server.close()) };
 }
 
@@ -25,7 +25,7 @@ const readAll = async (body: Readable): Promise<string> => Buffer.concat((await 
 
 test("a client that sends nothing any more is cut off", async () => {
   using upload = await openUpload();
-  await expect(readAll(upload.body)).rejects.toThrow("the client sent nothing for 0.1 s");
+  await expect(readAll(upload.body)).rejects.toThrow("the client sent 0 bytes in 0.1 s");
   expect(await upload.closed).toHaveLength(1);
 });
 
@@ -38,6 +38,14 @@ test("a slow client that goes on sending is not", async () => {
   }
   upload.client.end();
   expect(await text).toBe("first........");
+});
+
+test("a client that lets a body drip, to keep its connection busy, is cut off", async () => {
+  using upload = await openUpload(1000);
+  const dripping = setInterval(() => upload.client.write("."), silentMs / 10);
+  await expect(readAll(upload.body)).rejects.toThrow(/the client sent \d+ bytes in 0.1 s/);
+  clearInterval(dripping);
+  expect(await upload.closed).toHaveLength(1);
 });
 
 test("a client that waits for a slow reader is not", async () => {
