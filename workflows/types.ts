@@ -190,3 +190,75 @@ export type AppState = {
   readonly currentRequestedAtMs?: number;
   readonly history: readonly HistoryEntry[];
 };
+
+/** What a pass of the garbage collection did to records of one kind, or would do. */
+export type GarbageCounts = {
+  readonly condemned: number;
+  /** together, of those condemned */
+  readonly condemnedBytes: number;
+  readonly removed: number;
+  readonly removedBytes: number;
+  /** records that cannot be read; `slipway registry scrub` names them */
+  readonly damaged: number;
+};
+
+export type CollectGarbageInput = {
+  /** tells what would be done and changes nothing */
+  readonly dryRun: boolean;
+  /** how long something is unreferenced before it is condemned, and condemned before it is removed */
+  readonly graceMs: number;
+};
+
+export type GarbageReport = {
+  readonly dryRun: boolean;
+  readonly repositories: number;
+  /** that a repository has a blob */
+  readonly links: GarbageCounts;
+  /** digests with their bytes */
+  readonly blobs: GarbageCounts;
+  /** bytes that neither an upload nor a digest names */
+  readonly strays: number;
+  /** they are looked for once a day */
+  readonly straysSweptAtMs?: number | undefined;
+};
+
+export type ScrubInput = { readonly repository?: Repository; readonly quarantine: boolean };
+
+export type Damage = {
+  readonly kind: "blob bytes" | "blob record" | "link" | "manifest" | "tag";
+  readonly key: string;
+  readonly expected: string;
+  readonly found: string;
+  readonly quarantined: boolean;
+};
+
+export type ScrubReport = {
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly links: number;
+  readonly manifests: number;
+  readonly tags: number;
+  readonly damaged: number;
+  /** the first of them */
+  readonly damages: readonly Damage[];
+};
+
+/** What a deploy token of the registry lets one do, in the repositories of an org or of one app of it. */
+export type DeployTokenAction = "pull" | "push" | "delete";
+
+export type DeployTokenView = {
+  readonly id: string;
+  readonly name: string;
+  readonly org: string;
+  readonly app?: string;
+  readonly actions: readonly DeployTokenAction[];
+  readonly createdAtMs: number;
+  readonly expiresAtMs?: number;
+  readonly revokedAtMs?: number;
+};
+
+/** The secret of the token is 256 random bits, so that its hash tells nothing. */
+export type NewDeployToken = Pick<DeployTokenView, "id" | "name" | "org" | "app" | "actions"> & {
+  readonly secretSha256: string;
+  readonly expiresInMs?: number;
+};

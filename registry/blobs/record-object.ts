@@ -20,14 +20,21 @@ const pollMs = 100;
 const mostConflicts = 20;
 const retryAfterSeconds = 5;
 
-/** @throws DistributionError UNAVAILABLE when the object is not what we write there. */
+/** The object is not what we write there; scrub names it. */
+export class DamagedRecordError extends DistributionError {
+  constructor(cause: unknown) {
+    super("UNAVAILABLE", { reason: "a record in the bucket is damaged" }, { cause });
+  }
+}
+
+/** @throws DamagedRecordError */
 export async function readRecordObject(bucket: Bucket, key: string, signal: AbortSignal): Promise<RecordObject | undefined> {
   const found = await bucket.get(key, signal);
   if (found === undefined) return undefined;
   try {
     return { ...parseLivingRecord(JSON.parse(Buffer.from(found.bytes).toString("utf8"))), etag: found.etag };
   } catch (cause) {
-    throw new DistributionError("UNAVAILABLE", { reason: "a record in the bucket is damaged" }, { cause });
+    throw new DamagedRecordError(cause);
   }
 }
 
