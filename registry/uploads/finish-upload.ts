@@ -6,10 +6,10 @@ import { linkBlob, publishDigest } from "../blobs/s3-blobs.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { LostUpload } from "./body-intake.ts";
 import { endAndClean } from "./end-upload.ts";
-import { completeMultipart, sendPart } from "./multipart.ts";
+import { joinParts } from "./join-parts.ts";
 import { dropBytes, freshBytesKey } from "./upload-bytes.ts";
 import type { UploadSession } from "./upload-session.ts";
-import { type Multipart, type UploadState, beginFinish, receivedBytes } from "./upload-state.ts";
+import { type UploadState, beginFinish, receivedBytes } from "./upload-state.ts";
 import type { StoredState, UploadStates } from "./upload-states.ts";
 
 export type FinishDeps = { readonly bucket: Bucket; readonly states: UploadStates; readonly idleMs: number };
@@ -28,7 +28,7 @@ export async function finishUpload(deps: FinishDeps, session: UploadSession, dig
   const finishing = await enterFinish(states, session.stored, digest);
   const { state } = finishing;
   const sizeBytes = receivedBytes(state);
-  const key = await storeBytes(bucket, session, finishing, signal);
+  const key = await storeBytes(deps, session, finishing, signal);
   if (proven === undefined) {
     const found = await digestOfObject(bucket, key, digest, signal);
     if (found !== digest) throw await refuse(deps, finishing, digest, found, signal);
@@ -65,34 +65,15 @@ async function enterFinish(states: UploadStates, stored: StoredState, digest: Di
 }
 
 /** @returns the key under which the whole blob is stored from now on */
-async function storeBytes(bucket: Bucket, session: UploadSession, { id, state }: StoredState, signal: AbortSignal): Promise<string> {
-  if (state.parts.length > 0 && state.multipart !== undefined) return joinParts(bucket, state, state.multipart, session.tailBytes, signal);
+async function storeBytes({ bucket, states }: FinishDeps, session: UploadSession, { id, state }: StoredState, signal: AbortSignal) {
+  if (state.parts.length > 0 && state.multipart !== undefined) {
+    await joinParts({ bucket, states }, id, { ...state, multipart: state.multipart, tailBytes: session.tailBytes }, signal);
+    return state.multipart.key;
+  }
   if (state.tail !== undefined) return state.tail.key;
   const key = freshBytesKey(id);
   await bucket.put(key, new Uint8Array(), signal);
   return key;
-}
-
-async function joinParts(
-  bucket: Bucket,
-  state: UploadState,
-  multipart: Multipart,
-  tailBytes: Uint8Array | undefined,
-  signal: AbortSignal,
-): Promise<string> {
-  const parts = [...state.parts];
-  let isOpen = true;
-  if (state.tail !== undefined) {
-    const bytes = tailBytes ?? (await bucket.get(state.tail.key, signal))?.bytes;
-    const last = bytes === undefined ? undefined : await sendPart(bucket, multipart, state.reservedParts + 1, bytes, signal);
-    if (last === undefined) isOpen = false;
-    else parts.push(last);
-  }
-  if (isOpen) await completeMultipart(bucket, multipart, parts, signal);
-  const storedBytes = (await bucket.head(multipart.key, signal))?.sizeBytes;
-  if (storedBytes === receivedBytes(state)) return multipart.key;
-  if (storedBytes === undefined) throw new DistributionError("BLOB_UPLOAD_UNKNOWN", { reason: "S3 no longer knows its parts" });
-  throw new DistributionError("UNAVAILABLE", { sentBytes: receivedBytes(state), storedBytes });
 }
 
 /** Bytes that nothing names once the digest is published: the tail that became a part, and ours when the digest had some already. */

@@ -5,7 +5,6 @@ import {
   ListMultipartUploadsCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { DistributionError } from "../../oci/errors.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { isAbsent, isRefusedPart, toStorageError } from "../bucket/s3-errors.ts";
 import type { Multipart, StoredPart } from "./upload-state.ts";
@@ -36,24 +35,23 @@ export async function sendPart(
 }
 
 /**
- * Makes the object out of its parts. False when S3 no longer knows the multipart upload: it was completed (by an attempt whose reply
- * was lost, or by another instance) or aborted; only the object tells which.
- * @throws DistributionError BLOB_UPLOAD_INVALID when S3 holds other parts than these.
+ * Makes the object out of its parts. What was not made here may have been made by an attempt whose reply was lost, or is being made by
+ * another instance: only the object tells. unknown: S3 has no such multipart upload any more. refused: it has other parts than these.
  */
 export async function completeMultipart(
   bucket: Bucket,
   multipart: Multipart,
   parts: readonly StoredPart[],
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<"made" | "unknown" | "refused"> {
   const Parts = parts.map(({ number, etag }) => ({ PartNumber: number, ETag: etag }));
   const command = new CompleteMultipartUploadCommand({ ...target(bucket, multipart), MultipartUpload: { Parts } });
   try {
     await bucket.s3.send(command, { abortSignal: signal });
-    return true;
+    return "made";
   } catch (error) {
-    if (isAbsent(error)) return false;
-    if (isRefusedPart(error)) throw new DistributionError("BLOB_UPLOAD_INVALID", { reason: "its parts are damaged" }, { cause: error });
+    if (isAbsent(error)) return "unknown";
+    if (isRefusedPart(error)) return "refused";
     throw toStorageError(error, signal);
   }
 }
