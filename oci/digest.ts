@@ -10,6 +10,10 @@ export type DigestAlgorithm = keyof typeof encodedLength;
 
 const shape = /^(sha256|sha512):([a-f0-9]+)$/;
 
+export function isDigestAlgorithm(text: string): text is DigestAlgorithm {
+  return Object.hasOwn(encodedLength, text);
+}
+
 export function isDigest(text: string): text is Digest {
   const match = shape.exec(text);
   return match !== null && match[2]!.length === encodedLength[match[1] as DigestAlgorithm];

@@ -6,7 +6,7 @@ import { type Repository, isRepository } from "./repository.ts";
 /** What a method and path of the Distribution API ask for (distribution-spec, "Endpoints"). */
 export type DistributionEndpoint =
   | { readonly kind: "ping" }
-  | { readonly kind: "readBlob" | "statBlob"; readonly repository: Repository; readonly digest: Digest }
+  | { readonly kind: "readBlob" | "statBlob" | "deleteBlob"; readonly repository: Repository; readonly digest: Digest }
   | { readonly kind: "startUpload"; readonly repository: Repository }
   | {
       readonly kind: "uploadStatus" | "appendUpload" | "finishUpload" | "abortUpload";
@@ -14,11 +14,12 @@ export type DistributionEndpoint =
       readonly id: string;
     }
   | {
-      readonly kind: "readManifest" | "resolveManifest" | "writeManifest";
+      readonly kind: "readManifest" | "resolveManifest" | "writeManifest" | "deleteManifest";
       readonly repository: Repository;
       readonly reference: ManifestReference;
     }
-  | { readonly kind: "listTags"; readonly repository: Repository };
+  | { readonly kind: "listTags"; readonly repository: Repository }
+  | { readonly kind: "listReferrers"; readonly repository: Repository; readonly digest: Digest };
 
 type Parse = (method: string, repository: Repository, last: string) => DistributionEndpoint | undefined;
 
@@ -31,6 +32,7 @@ const shapes: readonly (readonly [RegExp, Parse])[] = [
   [/^\/v2\/(.+)\/blobs\/([^/]+)$/, parseBlob],
   [/^\/v2\/(.+)\/manifests\/([^/]+)$/, parseManifestEndpoint],
   [/^\/v2\/(.+)\/tags\/list$/, parseTags],
+  [/^\/v2\/(.+)\/referrers\/([^/]+)$/, parseReferrers],
 ];
 
 /**
@@ -64,13 +66,12 @@ function parseUpload(method: string, repository: Repository, id: string): Distri
 }
 
 function parseBlob(method: string, repository: Repository, text: string): DistributionEndpoint | undefined {
-  if (!isDigest(text)) throw new DistributionError("DIGEST_INVALID", { digest: text.slice(0, 160) });
-  if (!isRead(method)) return undefined;
-  return { kind: method === "GET" ? "readBlob" : "statBlob", repository, digest: text };
+  const kind = ({ GET: "readBlob", HEAD: "statBlob", DELETE: "deleteBlob" } as const)[method];
+  return kind === undefined ? undefined : { kind, repository, digest: demandDigest(text) };
 }
 
 function parseManifestEndpoint(method: string, repository: Repository, text: string): DistributionEndpoint | undefined {
-  const kind = ({ GET: "readManifest", HEAD: "resolveManifest", PUT: "writeManifest" } as const)[method];
+  const kind = ({ GET: "readManifest", HEAD: "resolveManifest", PUT: "writeManifest", DELETE: "deleteManifest" } as const)[method];
   if (kind === undefined) return undefined;
   try {
     return { kind, repository, reference: parseManifestReference(text) };
@@ -82,6 +83,15 @@ function parseManifestEndpoint(method: string, repository: Repository, text: str
 
 function parseTags(method: string, repository: Repository): DistributionEndpoint | undefined {
   return method === "GET" ? { kind: "listTags", repository } : undefined;
+}
+
+function parseReferrers(method: string, repository: Repository, text: string): DistributionEndpoint | undefined {
+  return method === "GET" ? { kind: "listReferrers", repository, digest: demandDigest(text) } : undefined;
+}
+
+function demandDigest(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw new DistributionError("DIGEST_INVALID", { digest: text.slice(0, 160), expected: "sha256:<64 hex> or sha512:<128 hex>" });
 }
 
 const isRead = (method: string): boolean => method === "GET" || method === "HEAD";

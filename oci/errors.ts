@@ -1,4 +1,7 @@
-/** The error codes of OCI distribution-spec 1.1 ("Error Codes"), with the status and the sentence each is answered with. */
+/**
+ * The error codes of OCI distribution-spec 1.1 ("Error Codes"), with the status and the sentence each is answered with; and cases of our
+ * own, which a client hears of under the spec's `code` that is nearest, as it allows no others.
+ */
 export const distributionErrors = {
   BLOB_UNKNOWN: { status: 404, message: "blob unknown to registry" },
   BLOB_UPLOAD_INVALID: { status: 400, message: "blob upload invalid" },
@@ -14,17 +17,21 @@ export const distributionErrors = {
   DENIED: { status: 403, message: "requested access to the resource is denied" },
   UNSUPPORTED: { status: 405, message: "the operation is unsupported" },
   TOOMANYREQUESTS: { status: 429, message: "too many requests" },
-  /** Not of the spec's list: the spec asks for status 416 without naming a code. */
-  RANGE_INVALID: { status: 416, message: "invalid content range" },
-  /** Not of the spec's list: the spec asks for status 413 without naming a code. */
-  MANIFEST_TOO_LARGE: { status: 413, message: "manifest too large" },
-  /** Not of the spec's list; its peers answer a bad `n` with it. */
-  PAGINATION_NUMBER_INVALID: { status: 400, message: "invalid number of results requested" },
-  /** Not of the spec's list: a path that is none of the API's. */
-  NOT_FOUND: { status: 404, message: "no such endpoint" },
-  /** Not of the spec's list: what we stand on (containerd, S3, upstream) did not answer. */
+  /** The spec asks for status 416 without naming a code. */
+  RANGE_INVALID: { status: 416, message: "invalid content range", code: "SIZE_INVALID" },
+  /** The spec asks for status 413 without naming a code. */
+  MANIFEST_TOO_LARGE: { status: 413, message: "manifest too large", code: "MANIFEST_INVALID" },
+  /** The spec asks for status 414 without naming a code. */
+  TOO_MANY_TAGS: { status: 414, message: "too many tags in one request", code: "MANIFEST_INVALID" },
+  /** A bad `n`, which the spec does not speak of. */
+  PAGE_INVALID: { status: 400, message: "invalid number of results requested", code: "UNSUPPORTED" },
+  /** A condition of the request (RFC 9110, 13) does not hold. */
+  PRECONDITION_FAILED: { status: 412, message: "precondition failed", code: "DENIED" },
+  /** A path that is none of the API's. */
+  NOT_FOUND: { status: 404, message: "no such endpoint", code: "UNSUPPORTED" },
+  /** What we stand on (containerd, S3, upstream) did not answer; the spec names codes only for a client's faults. */
   UNAVAILABLE: { status: 503, message: "storage temporarily unavailable" },
-} as const satisfies Record<string, { status: number; message: string }>;
+} as const satisfies Record<string, { status: number; message: string; code?: string }>;
 
 export type DistributionErrorCode = keyof typeof distributionErrors;
 
@@ -46,6 +53,9 @@ export class DistributionError extends Error {
 
   /** The body of the answer (distribution-spec, "Error Codes"). */
   toBody(): { errors: [{ code: string; message: string; detail?: unknown }] } {
-    return { errors: [{ code: this.code, message: this.message, ...(this.detail === undefined ? {} : { detail: this.detail }) }] };
+    const entry: { message: string; code?: string } = distributionErrors[this.code];
+    return {
+      errors: [{ code: entry.code ?? this.code, message: this.message, ...(this.detail === undefined ? {} : { detail: this.detail }) }],
+    };
   }
 }

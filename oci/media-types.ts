@@ -16,6 +16,13 @@ export const mediaTypes = {
 const manifestTypes: ReadonlySet<string> = new Set([mediaTypes.imageManifest, mediaTypes.dockerManifest]);
 const indexTypes: ReadonlySet<string> = new Set([mediaTypes.imageIndex, mediaTypes.dockerManifestList]);
 
+const schema1Types: ReadonlySet<string> = new Set([
+  "application/vnd.docker.distribution.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v1+prettyjws",
+]);
+
+/** Deprecated since 2015: its layers are named by a list that no digest of a config proves. */
+export const isDockerSchema1Type = (mediaType: string): boolean => schema1Types.has(mediaType);
 export const isImageManifestType = (mediaType: string): boolean => manifestTypes.has(mediaType);
 export const isImageIndexType = (mediaType: string): boolean => indexTypes.has(mediaType);
 

@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 import type { Descriptor } from "./descriptor.ts";
-import type { Digest } from "./digest.ts";
+import type { Digest, DigestAlgorithm } from "./digest.ts";
 import type { ManifestReference } from "./reference.ts";
+import type { ReferrerDescriptor } from "./referrer.ts";
 import type { Repository, Tag } from "./repository.ts";
 
 /** An inclusive byte range, already checked against nothing: the store clips it to the blob and answers what it served. */
@@ -14,6 +15,9 @@ export type BlobContent = {
   readonly range?: { readonly first: number; readonly last: number };
   readonly body: Readable;
 };
+
+/** A page of a listing: what comes after `last`, at most `limit`. */
+export type Page = { readonly limit?: number; readonly last?: string };
 
 export type ManifestContent = { readonly descriptor: Descriptor; readonly bytes: Uint8Array };
 
@@ -38,7 +42,8 @@ export interface BlobStore {
  * stored then), UNAVAILABLE.
  */
 export interface UploadStore {
-  start(repository: Repository, signal: AbortSignal): Promise<UploadStatus>;
+  /** `algorithm` is that of the digest to come, as far as the client tells; it may still finish with another. */
+  start(repository: Repository, signal: AbortSignal, algorithm?: DigestAlgorithm): Promise<UploadStatus>;
   status(repository: Repository, id: string, signal: AbortSignal): Promise<UploadStatus>;
   /** Streams `body` in with back-pressure; an undefined offset means "wherever we are". */
   append(repository: Repository, id: string, offset: number | undefined, body: Readable, signal: AbortSignal): Promise<UploadStatus>;
@@ -61,14 +66,55 @@ export interface ManifestStore {
     mediaType: string,
     bytes: Uint8Array,
     signal: AbortSignal,
-  ): Promise<Descriptor>;
+    more?: ManifestWriteOptions,
+  ): Promise<WrittenManifest>;
   /** Tags in ASCII order after `last`; undefined when the repository is unknown. */
-  tags(repository: Repository, page: { limit?: number; last?: string }, signal: AbortSignal): Promise<readonly Tag[] | undefined>;
+  tags(repository: Repository, page: Page, signal: AbortSignal): Promise<readonly Tag[] | undefined>;
 }
 
-/** What the Distribution routes need; the registry's S3 store and the mirror's containerd store both are one. */
+export type ManifestWriteOptions = {
+  /** tags that are to name the manifest beside its reference (distribution-spec, "Pushing Manifests": `?tag=`) */
+  readonly tags?: readonly Tag[];
+};
+
+export type WrittenManifest = Descriptor & {
+  /** those of the asked tags that name it now; a store without this ability leaves it out */
+  readonly tags?: readonly Tag[];
+  /** the manifest that lists this one as a referrer now; left out by a store without referrers */
+  readonly subject?: Digest;
+};
+
+/** One page of the referrers of a manifest; `next` asks for the page after it. */
+export type ReferrersPage = { readonly referrers: readonly ReferrerDescriptor[]; readonly next?: string };
+
+/** Which manifests of a repository name another as their subject, that one being there or not. */
+export interface ReferrerStore {
+  /** A page is as long as fits into a manifest; an empty one for a subject that nothing refers to. */
+  list(
+    repository: Repository,
+    subject: Digest,
+    ask: Page & { readonly artifactType?: string },
+    signal: AbortSignal,
+  ): Promise<ReferrersPage>;
+}
+
+/** Deletion takes effect before it is answered. False: there was nothing to delete. */
+export interface DeleteStore {
+  /** Takes the blob out of this repository only. */
+  blob(repository: Repository, digest: Digest, signal: AbortSignal): Promise<boolean>;
+  /** Takes the tags that name it along, and its entry among the referrers of its subject. */
+  manifest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<boolean>;
+  tag(repository: Repository, tag: Tag, signal: AbortSignal): Promise<boolean>;
+}
+
+/**
+ * What the Distribution routes need; the registry's S3 store and the mirror's containerd store both are one. What a store leaves out is
+ * answered with 405 UNSUPPORTED.
+ */
 export interface DistributionStore {
   readonly blobs: BlobStore;
   readonly uploads: UploadStore;
   readonly manifests: ManifestStore;
+  readonly referrers?: ReferrerStore;
+  readonly deletes?: DeleteStore;
 }

@@ -1,7 +1,8 @@
 import { DistributionError } from "../errors.ts";
 import type { BlobStore, ByteRange } from "../store.ts";
 import { type RangeRequest, parseRangeHeader } from "./byte-range.ts";
-import { type DistributionCall, type EndpointOf, header, matchesEntityTag } from "./distribution-call.ts";
+import { allowsRange, isKnownToClient } from "./conditions.ts";
+import { type DistributionCall, type EndpointOf, header } from "./distribution-call.ts";
 
 type BlobCall = DistributionCall<EndpointOf<"readBlob"> | EndpointOf<"statBlob">>;
 
@@ -9,22 +10,22 @@ type BlobCall = DistributionCall<EndpointOf<"readBlob"> | EndpointOf<"statBlob">
 export async function statBlob({ endpoint, store, request, reply, signal }: BlobCall): Promise<void> {
   const descriptor = await store.blobs.stat(endpoint.repository, endpoint.digest, signal);
   if (descriptor === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest: endpoint.digest });
+  const known = isKnownToClient(request, endpoint.digest);
   describe(reply, endpoint.digest);
-  if (matchesEntityTag(request, endpoint.digest)) await reply.code(304).send();
+  if (known) await reply.code(304).send();
   else await reply.header("content-length", descriptor.size).code(200).send();
 }
 
 /** end-2, GET: whole, or one range of it. */
 export async function readBlob({ endpoint, store, request, reply, signal }: BlobCall): Promise<void> {
   const { repository, digest } = endpoint;
-  if (header(request, "if-none-match") !== undefined && matchesEntityTag(request, digest)) {
+  if (isKnownToClient(request, digest)) {
     if ((await store.blobs.stat(repository, digest, signal)) === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
     describe(reply, digest);
     await reply.code(304).send();
     return;
   }
-  const ifRange = header(request, "if-range");
-  const asked = ifRange === undefined || ifRange === `"${digest}"` ? parseRangeHeader(header(request, "range")) : undefined;
+  const asked = allowsRange(request, digest) ? parseRangeHeader(header(request, "range")) : undefined;
   const range = asked === undefined ? undefined : await toByteRange(asked, store.blobs, endpoint, signal);
   const content = await store.blobs.read(repository, digest, range, signal);
   describe(reply, digest);

@@ -4,14 +4,18 @@ import type { ByteRange } from "../store.ts";
 /** `bytes=-500` asks for the last 500 bytes; the size has to be known to make a {@link ByteRange} of it. */
 export type RangeRequest = ByteRange | { readonly suffixBytes: number };
 
-/** A `Range` header (RFC 9110, 14.2); undefined, meaning the whole blob, when it is absent, malformed or names several ranges. */
+/**
+ * A `Range` header (RFC 9110, 14.2); undefined, meaning the whole blob, when it is absent, of another form or names several ranges.
+ * @throws DistributionError RANGE_INVALID when its end is before its begin.
+ */
 export function parseRangeHeader(header: string | undefined): RangeRequest | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? "");
   if (match === null) return undefined;
   const [first, last] = [match[1]!, match[2]!];
   if (first === "") return last === "" ? undefined : { suffixBytes: Number(last) };
   if (last === "") return { first: Number(first) };
-  return Number(last) < Number(first) ? undefined : { first: Number(first), last: Number(last) };
+  if (Number(last) < Number(first)) throw new DistributionError("RANGE_INVALID", { range: match[0], expected: "bytes=<first>-<last>" });
+  return { first: Number(first), last: Number(last) };
 }
 
 /**
@@ -21,8 +25,8 @@ export function parseRangeHeader(header: string | undefined): RangeRequest | und
 export function parseChunkRange(header: string | undefined, contentLength: string | undefined): { readonly first: number } | undefined {
   if (header === undefined) return undefined;
   const match = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim());
-  if (match === null) throw new DistributionError("RANGE_INVALID", { contentRange: header.slice(0, 80), expected: "<first>-<last>" });
-  const [first, last] = [Number(match[1]), Number(match[2])];
+  const [first, last] = match === null ? [1, 0] : [Number(match[1]), Number(match[2])];
+  if (last < first) throw new DistributionError("RANGE_INVALID", { contentRange: header.slice(0, 80), expected: "<first>-<last>" });
   if (contentLength !== undefined && Number(contentLength) > 0 && Number(contentLength) !== last - first + 1) {
     throw new DistributionError("SIZE_INVALID", { contentRange: header, contentLength });
   }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DistributionEndpoint } from "../distribution-path.ts";
+import { DistributionError } from "../errors.ts";
 import type { DistributionStore } from "../store.ts";
 
 /** What the path and the query of a Distribution request were parsed into; `request.distribution` of every request under `/v2/`. */
@@ -34,8 +35,8 @@ export function header(request: FastifyRequest, name: string): string | undefine
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Whether `If-None-Match` names this entity (RFC 9110, 13.1.2); our entity tags are digests. */
-export function matchesEntityTag(request: FastifyRequest, digest: string): boolean {
-  const tags = header(request, "if-none-match")?.split(",") ?? [];
-  return tags.some((tag) => ["*", digest].includes(tag.trim().replace(/^W\//, "").replaceAll('"', "")));
+/** What a store may leave out. @throws DistributionError UNSUPPORTED when it does. */
+export function offered<T>(part: T | undefined, feature: string): T {
+  if (part === undefined) throw new DistributionError("UNSUPPORTED", { feature });
+  return part;
 }

@@ -2,9 +2,14 @@ import { DistributionError } from "../errors.ts";
 import { manifestLimitBytes } from "../manifest.ts";
 import type { Descriptor } from "../descriptor.ts";
 import { formatManifestReference } from "../reference.ts";
-import { type DistributionCall, type EndpointOf, header, matchesEntityTag } from "./distribution-call.ts";
+import { type Tag, isTag } from "../repository.ts";
+import { isKnownToClient } from "./conditions.ts";
+import { type DistributionCall, type EndpointOf, header } from "./distribution-call.ts";
 import type { OpenBody } from "./open-body.ts";
 import { readWholeBody } from "./request-body.ts";
+
+/** in one request; the spec asks for at least 10 */
+const mostTags = 50;
 
 type ManifestCall<K extends "readManifest" | "resolveManifest" | "writeManifest"> = DistributionCall<EndpointOf<K>>;
 
@@ -12,30 +17,51 @@ type ManifestCall<K extends "readManifest" | "resolveManifest" | "writeManifest"
 export async function resolveManifest({ endpoint, store, request, reply, signal }: ManifestCall<"resolveManifest">): Promise<void> {
   const descriptor = await store.manifests.resolve(endpoint.repository, endpoint.reference, signal);
   if (descriptor === undefined) throw unknown(endpoint);
+  const known = isKnownToClient(request, descriptor.digest);
   describe(reply, descriptor);
-  if (matchesEntityTag(request, descriptor.digest)) await reply.code(304).send();
+  if (known) await reply.code(304).send();
   else await reply.code(200).header("content-length", descriptor.size).send();
 }
 
 /** end-3, GET. */
 export async function readManifest({ endpoint, store, request, reply, signal }: ManifestCall<"readManifest">): Promise<void> {
+  if (["if-match", "if-none-match"].some((name) => header(request, name) !== undefined)) {
+    // what the client has already is not read
+    const descriptor = await store.manifests.resolve(endpoint.repository, endpoint.reference, signal);
+    if (descriptor === undefined) throw unknown(endpoint);
+    if (isKnownToClient(request, descriptor.digest)) {
+      describe(reply, descriptor);
+      await reply.code(304).send();
+      return;
+    }
+  }
   const content = await store.manifests.read(endpoint.repository, endpoint.reference, signal);
   if (content === undefined) throw unknown(endpoint);
   describe(reply, content.descriptor);
-  if (matchesEntityTag(request, content.descriptor.digest)) await reply.code(304).send();
-  else await reply.code(200).send(Buffer.from(content.bytes));
+  await reply.code(200).send(Buffer.from(content.bytes));
 }
 
-/** end-7. */
+/** end-7a and end-7b. */
 export async function writeManifest(
-  { endpoint, store, request, reply, signal }: ManifestCall<"writeManifest">,
+  { endpoint, query, store, request, reply, signal }: ManifestCall<"writeManifest">,
   openBody: OpenBody,
 ): Promise<void> {
   const mediaType = parseMediaType(header(request, "content-type"));
+  const tags = endpoint.reference.kind === "digest" ? parseTags(query.getAll("tag")) : [];
   const bytes = await readLimited(header(request, "content-length"), openBody);
-  const { digest } = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal);
+  const written = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal, { tags });
   const location = `/v2/${endpoint.repository}/manifests/${formatManifestReference(endpoint.reference)}`;
-  await reply.code(201).header("location", location).header("docker-content-digest", digest).send();
+  if (tags.length > 0 && written.tags !== undefined) reply.header("oci-tag", written.tags.join(", "));
+  if (written.subject !== undefined) reply.header("oci-subject", written.subject);
+  await reply.code(201).header("location", location).header("docker-content-digest", written.digest).send();
+}
+
+function parseTags(texts: readonly string[]): Tag[] {
+  if (texts.length > mostTags) throw new DistributionError("TOO_MANY_TAGS", { found: texts.length, expected: `at most ${mostTags}` });
+  return [...new Set(texts)].map((text) => {
+    if (isTag(text)) return text;
+    throw new DistributionError("MANIFEST_INVALID", { tag: text.slice(0, 160), expected: "a tag" });
+  });
 }
 
 async function readLimited(contentLength: string | undefined, openBody: OpenBody): Promise<Uint8Array> {

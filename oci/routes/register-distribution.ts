@@ -5,10 +5,12 @@ import { DistributionError } from "../errors.ts";
 import type { DistributionStore } from "../store.ts";
 import { tracing } from "../tracing.ts";
 import { readBlob, statBlob } from "./blobs.ts";
+import { deleteBlob, deleteManifest } from "./deletes.ts";
 import type { DistributionCall, DistributionTarget, EndpointOf } from "./distribution-call.ts";
 import { sendDistributionError } from "./error-reply.ts";
 import { readManifest, resolveManifest, writeManifest } from "./manifests.ts";
 import type { OpenBody } from "./open-body.ts";
+import { listReferrers } from "./referrers.ts";
 import { drainRequest, openRequestBody } from "./request-body.ts";
 import { type RequestRecord, type RequestTrack, pathOf, trackRequest } from "./request-record.ts";
 import { listTags } from "./tags.ts";
@@ -137,6 +139,8 @@ async function answer(call: DistributionCall, openBody: OpenBody): Promise<void>
       return statBlob(at<"statBlob">(call));
     case "readBlob":
       return readBlob(at<"readBlob">(call));
+    case "deleteBlob":
+      return deleteBlob(at<"deleteBlob">(call));
     case "startUpload":
       return startUpload(at<"startUpload">(call), openBody);
     case "uploadStatus":
@@ -153,8 +157,12 @@ async function answer(call: DistributionCall, openBody: OpenBody): Promise<void>
       return readManifest(at<"readManifest">(call));
     case "writeManifest":
       return writeManifest(at<"writeManifest">(call), openBody);
+    case "deleteManifest":
+      return deleteManifest(at<"deleteManifest">(call));
     case "listTags":
       return listTags(at<"listTags">(call));
+    case "listReferrers":
+      return listReferrers(at<"listReferrers">(call));
   }
 }
 

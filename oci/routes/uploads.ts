@@ -1,5 +1,5 @@
 import type { FastifyReply } from "fastify";
-import { type Digest, isDigest } from "../digest.ts";
+import { type Digest, type DigestAlgorithm, digestAlgorithm, isDigest, isDigestAlgorithm } from "../digest.ts";
 import { DistributionError } from "../errors.ts";
 import { type Repository, isRepository } from "../repository.ts";
 import type { UploadStatus } from "../store.ts";
@@ -10,13 +10,14 @@ import { announcesBody } from "./request-body.ts";
 
 type UploadCall<K extends "uploadStatus" | "appendUpload" | "finishUpload" | "abortUpload"> = DistributionCall<EndpointOf<K>>;
 
-/** end-4a, end-4b and end-11: a session, a whole blob in one request, or a mount from another repository. */
+/** end-4a, end-4b, end-4c and end-11: a session, a whole blob in one request, or a mount from another repository. */
 export async function startUpload(call: DistributionCall<EndpointOf<"startUpload">>, openBody: OpenBody): Promise<void> {
   const { endpoint, query, store, reply, signal } = call;
+  const algorithm = parseAlgorithmQuery(query.get("digest-algorithm"));
   const mounted = await tryMount(call);
   if (mounted !== undefined) return sendCreated(reply, endpoint.repository, mounted);
   if (query.get("digest") !== null) return pushWhole(call, openBody);
-  await sendProgress(reply.code(202), endpoint.repository, await store.uploads.start(endpoint.repository, signal));
+  await sendProgress(reply.code(202), endpoint.repository, await store.uploads.start(endpoint.repository, signal, algorithm));
 }
 
 /** end-13: how far a session has come. */
@@ -65,7 +66,7 @@ async function tryMount({ endpoint, query, store, signal }: DistributionCall<End
 async function pushWhole({ endpoint, query, store, reply, signal }: DistributionCall<EndpointOf<"startUpload">>, openBody: OpenBody) {
   const { repository } = endpoint;
   const digest = parseDigestQuery(query.get("digest"));
-  const { id } = await store.uploads.start(repository, signal);
+  const { id } = await store.uploads.start(repository, signal, digestAlgorithm(digest));
   try {
     await store.uploads.append(repository, id, 0, openBody(), signal);
     const descriptor = await store.uploads.finish(repository, id, digest, signal);
@@ -80,6 +81,11 @@ async function pushWhole({ endpoint, query, store, reply, signal }: Distribution
 function parseDigestQuery(text: string | null): Digest {
   if (text !== null && isDigest(text)) return text;
   throw new DistributionError("DIGEST_INVALID", { digest: text?.slice(0, 160) ?? "", expected: "?digest=<algorithm>:<hex>" });
+}
+
+function parseAlgorithmQuery(text: string | null): DigestAlgorithm | undefined {
+  if (text === null || isDigestAlgorithm(text)) return text ?? undefined;
+  throw new DistributionError("DIGEST_INVALID", { algorithm: text.slice(0, 40), expected: "sha256 or sha512" });
 }
 
 async function sendProgress(reply: FastifyReply, repository: Repository, { id, receivedBytes }: UploadStatus): Promise<void> {

@@ -203,21 +203,26 @@ describe("registry over HTTP", () => {
     const second = await send("GET", `/v2/${repository}/tags/list?n=2&last=b`);
     expect(JSON.parse(second.body.toString())).toEqual({ name: repository, tags: ["c"] });
     expect(second.headers.link).toBeUndefined();
-    expect(await send("GET", `/v2/${repository}/tags/list?n=x`).then(codeOf)).toBe("PAGINATION_NUMBER_INVALID");
+    expect(await send("GET", `/v2/${repository}/tags/list?n=x`).then(codeOf)).toBe("UNSUPPORTED");
     expect(await send("GET", `/v2/${freshRepository()}/tags/list`).then(codeOf)).toBe("NAME_UNKNOWN");
   });
 
   it.each([
-    ["GET", "/v2/_catalog", 404, "NOT_FOUND"],
-    ["DELETE", `/v2/a/manifests/${digestOf("x")}`, 405, "UNSUPPORTED"],
-    ["DELETE", `/v2/a/blobs/${digestOf("x")}`, 405, "UNSUPPORTED"],
+    ["GET", "/v2/_catalog", 404, "UNSUPPORTED"],
+    ["DELETE", `/v2/a/manifests/${digestOf("x")}`, 404, "MANIFEST_UNKNOWN"],
+    ["DELETE", "/v2/a/manifests/absent", 404, "MANIFEST_UNKNOWN"],
+    ["DELETE", `/v2/a/blobs/${digestOf("x")}`, 404, "BLOB_UNKNOWN"],
+    ["DELETE", "/v2/a/blobs/uploads/absent", 404, "BLOB_UPLOAD_UNKNOWN"],
+    ["POST", "/v2/a/blobs/uploads/?digest-algorithm=md5", 400, "DIGEST_INVALID"],
+    ["GET", "/v2/a/referrers/sha256:short", 400, "DIGEST_INVALID"],
+    ["PUT", "/v2/a/tags/list", 405, "UNSUPPORTED"],
     ["GET", "/v2/a%2f..%2fb/manifests/x", 400, "NAME_INVALID"],
     ["GET", "/v2/Upper/manifests/x", 400, "NAME_INVALID"],
     ["GET", "/v2/%zz/manifests/x", 400, "NAME_INVALID"],
     ["PUT", "/v2/a/manifests/%zz", 400, "MANIFEST_INVALID"],
     ["GET", "/v2/a/blobs/sha256%3zabc", 400, "DIGEST_INVALID"],
     ["PATCH", "/v2/a/blobs/uploads/%", 404, "BLOB_UPLOAD_UNKNOWN"],
-    ["GET", "/elsewhere/%zz", 404, "NOT_FOUND"],
+    ["GET", "/elsewhere/%zz", 404, "UNSUPPORTED"],
     ["GET", "/v2/a/manifests/absent", 404, "MANIFEST_UNKNOWN"],
     ["PUT", "/v2/a/blobs/uploads/absent", 400, "DIGEST_INVALID"],
   ])("answers %s %s with %d %s", async (method, path, status, code) => {

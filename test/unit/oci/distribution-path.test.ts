@@ -29,7 +29,11 @@ describe("parseDistributionPath", () => {
     ["GET", "/v2/a/manifests/v1.0", { kind: "readManifest", repository: "a", reference: { kind: "tag", tag: "v1.0" } }],
     ["HEAD", `/v2/a/manifests/${digest}`, { kind: "resolveManifest", repository: "a", reference: { kind: "digest", digest } }],
     ["PUT", "/v2/a/manifests/latest", { kind: "writeManifest", repository: "a", reference: { kind: "tag", tag: "latest" } }],
+    ["DELETE", "/v2/a/manifests/v1.0", { kind: "deleteManifest", repository: "a", reference: { kind: "tag", tag: "v1.0" } }],
+    ["DELETE", `/v2/a/manifests/${digest}`, { kind: "deleteManifest", repository: "a", reference: { kind: "digest", digest } }],
+    ["DELETE", `/v2/a/b/blobs/${digest}`, { kind: "deleteBlob", repository: "a/b", digest }],
     ["GET", "/v2/a/tags/list", { kind: "listTags", repository: "a" }],
+    ["GET", `/v2/a/b/referrers/${digest}`, { kind: "listReferrers", repository: "a/b", digest }],
   ])("parses %s %s", (method, path, expected) => {
     expect(parseDistributionPath(method, path)).toEqual(expected);
   });
@@ -73,8 +77,13 @@ describe("parseDistributionPath", () => {
     ["PUT", `/v2/a/manifests/${"t".repeat(129)}`, "MANIFEST_INVALID"],
     ["PATCH", "/v2/a/blobs/uploads/..%2fx", "BLOB_UPLOAD_UNKNOWN"],
     ["PATCH", `/v2/a/blobs/uploads/${"x".repeat(300)}`, "BLOB_UPLOAD_UNKNOWN"],
-    ["DELETE", `/v2/a/blobs/${digest}`, "UNSUPPORTED"],
-    ["DELETE", "/v2/a/manifests/latest", "UNSUPPORTED"],
+    ["GET", "/v2/a/referrers/latest", "DIGEST_INVALID"],
+    ["GET", "/v2/a/referrers/sha256:abc", "DIGEST_INVALID"],
+    ["DELETE", "/v2/a/blobs/sha256:abc", "DIGEST_INVALID"],
+    ["DELETE", "/v2/a/manifests/.hidden", "MANIFEST_UNKNOWN"],
+    ["PUT", `/v2/a/blobs/${digest}`, "UNSUPPORTED"],
+    ["POST", `/v2/a/referrers/${digest}`, "UNSUPPORTED"],
+    ["DELETE", "/v2/a/tags/list", "UNSUPPORTED"],
     ["POST", "/v2/", "UNSUPPORTED"],
     ["PUT", "/v2/a/blobs/uploads/", "UNSUPPORTED"],
     ["OPTIONS", "/v2/a/tags/list", "UNSUPPORTED"],
@@ -83,7 +92,10 @@ describe("parseDistributionPath", () => {
   });
 
   it("throws nothing but DistributionError, whatever the path", () => {
-    const segment = fc.oneof(fc.string(), fc.constantFrom("blobs", "uploads", "manifests", "tags", "list", "..", "%2f", "", "a"));
+    const segment = fc.oneof(
+      fc.string(),
+      fc.constantFrom("blobs", "uploads", "manifests", "tags", "list", "referrers", digest, "..", "%2f", "", "a"),
+    );
     fc.assert(
       fc.property(fc.constantFrom("GET", "PUT", "PATCH", "DELETE"), fc.array(segment, { maxLength: 7 }), (method, segments) => {
         codeOf(method, `/v2/${segments.join("/")}`);

@@ -1,12 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { digestAlgorithm, digestEncoded, digestOf, isDigest, parseDigest } from "../../../oci/digest.ts";
-import { DistributionError } from "../../../oci/errors.ts";
-import { childrenOf, parseManifest } from "../../../oci/manifest.ts";
-import { mediaTypes } from "../../../oci/media-types.ts";
 import { formatImageReference, parseImageReference, parseManifestReference } from "../../../oci/reference.ts";
 import { isRepository, isTag, parseRepository } from "../../../oci/repository.ts";
-import { formatReceived, parseChunkRange, parseRangeHeader } from "../../../oci/routes/byte-range.ts";
 
 describe("digests", () => {
   it("names bytes by algorithm and hex", () => {
@@ -73,74 +69,5 @@ describe("names", () => {
     });
     expect(parseImageReference("host/a").reference).toEqual({ kind: "tag", tag: "latest" });
     expect(() => parseImageReference("alpine")).toThrow(SyntaxError);
-  });
-});
-
-describe("manifests", () => {
-  const descriptor = (text: string) => ({ mediaType: mediaTypes.layerTar, digest: digestOf(text), size: text.length });
-  const image = { schemaVersion: 2, mediaType: mediaTypes.imageManifest, config: descriptor("config"), layers: [descriptor("layer")] };
-  const parse = (value: unknown, mediaType: string = mediaTypes.imageManifest) =>
-    parseManifest(Buffer.from(JSON.stringify(value)), mediaType);
-
-  it("names what has to be there before it, the subject excepted", () => {
-    expect(childrenOf(parse({ ...image, subject: descriptor("subject") })).map(({ digest }) => digest)).toEqual([
-      digestOf("config"),
-      digestOf("layer"),
-    ]);
-    const index = { schemaVersion: 2, manifests: [descriptor("a"), descriptor("b")] };
-    expect(childrenOf(parse(index, mediaTypes.imageIndex)).map(({ digest }) => digest)).toEqual([digestOf("a"), digestOf("b")]);
-  });
-
-  it.each([
-    ["two meanings", { ...image, mediaType: mediaTypes.imageIndex }],
-    ["layers and manifests at once", { ...image, manifests: [] }],
-    ["another schema", { ...image, schemaVersion: 1 }],
-    ["a bad digest", { ...image, config: { ...descriptor("x"), digest: "sha256:x" } }],
-    ["a negative size", { ...image, config: { ...descriptor("x"), size: -1 } }],
-    ["no layers", { ...image, layers: undefined }],
-    ["an array", []],
-  ])("refuses %s", (_what, value) => {
-    expect(() => parse(value)).toThrow(DistributionError);
-  });
-
-  it("throws nothing but MANIFEST_INVALID, whatever the bytes", () => {
-    const types = fc.constantFrom(mediaTypes.imageManifest, mediaTypes.imageIndex, "application/json");
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          fc.uint8Array(),
-          fc.json().map((text) => Buffer.from(text)),
-        ),
-        types,
-        (bytes, mediaType) => {
-          expect(() => parseManifest(bytes, mediaType)).toThrow(expect.objectContaining({ code: "MANIFEST_INVALID" }) as Error);
-        },
-      ),
-    );
-  });
-});
-
-describe("ranges", () => {
-  it.each([
-    ["bytes=0-4", { first: 0, last: 4 }],
-    ["bytes=7-", { first: 7 }],
-    ["bytes=-5", { suffixBytes: 5 }],
-    [undefined, undefined],
-    ["bytes=5-4", undefined],
-    ["bytes=0-1,3-4", undefined],
-    ["bytes=-", undefined],
-    ["items=0-4", undefined],
-    ["bytes=0x1-2", undefined],
-  ])("reads Range %j", (header, expected) => {
-    expect(parseRangeHeader(header)).toEqual(expected);
-  });
-
-  it("holds a chunk's range against its length", () => {
-    expect(parseChunkRange("10-19", "10")).toEqual({ first: 10 });
-    expect(parseChunkRange("bytes 10-19/100", undefined)).toEqual({ first: 10 });
-    expect(parseChunkRange(undefined, "10")).toBeUndefined();
-    expect(() => parseChunkRange("10-19", "11")).toThrow(expect.objectContaining({ code: "SIZE_INVALID" }) as Error);
-    expect(() => parseChunkRange("ten", "10")).toThrow(expect.objectContaining({ code: "RANGE_INVALID" }) as Error);
-    expect([0, 1, 10].map(formatReceived)).toEqual(["0-0", "0-0", "0-9"]);
   });
 });

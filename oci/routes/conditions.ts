@@ -1,0 +1,31 @@
+import type { FastifyRequest } from "fastify";
+import { DistributionError } from "../errors.ts";
+import { header } from "./distribution-call.ts";
+
+/**
+ * Whether the client has this entity already, so that 304 says it all (RFC 9110, 13.1.2). Our entity tags are digests, and strong.
+ * @throws DistributionError PRECONDITION_FAILED when `If-Match` asks for another one (13.1.1).
+ */
+export function isKnownToClient(request: FastifyRequest, digest: string): boolean {
+  const [match, noneMatch] = [header(request, "if-match"), header(request, "if-none-match")];
+  if (match !== undefined && !listsEntityTag(match, digest, "strong")) {
+    throw new DistributionError("PRECONDITION_FAILED", { ifMatch: match.slice(0, 160), found: digest });
+  }
+  return noneMatch !== undefined && listsEntityTag(noneMatch, digest, "weak");
+}
+
+/** Whether a range may be served: without `If-Range`, or when it names this entity (RFC 9110, 13.1.5). */
+export function allowsRange(request: FastifyRequest, digest: string): boolean {
+  const ifRange = header(request, "if-range");
+  return ifRange === undefined || ifRange.trim() === `"${digest}"`;
+}
+
+/** Some clients leave out the quotes, and no digest has a comma. */
+function listsEntityTag(list: string, digest: string, comparison: "strong" | "weak"): boolean {
+  return list.split(",").some((text) => {
+    const tag = text.trim();
+    if (tag === "*") return true;
+    if (tag.startsWith("W/")) return comparison === "weak" && tag.slice(2).replaceAll('"', "") === digest;
+    return tag.replaceAll('"', "") === digest;
+  });
+}

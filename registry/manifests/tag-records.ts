@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository, Tag } from "../../oci/repository.ts";
+import type { Bucket, WriteCondition } from "../bucket/bucket.ts";
+import { formatRecord, parseRecord } from "../bucket/records.ts";
+import { storageKeys } from "../bucket/storage-keys.ts";
+
+const tagRecord = z.object({
+  mediaType: z.string(),
+  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  size: z.number().int().nonnegative(),
+  deletedAtMs: z.number().optional(),
+});
+
+const mostConflicts = 10;
+/** a tag that is marked as deleted is gone within moments, unless its deleter died */
+const patienceMs = 5_000;
+const pollMs = 50;
+/** a deleter gives up far earlier, and S3 has by then let go of any request of its */
+export const abandonedMs = 2 * 60_000;
+
+/** What a tag names; a deleted one names nothing. */
+export async function readTag(bucket: Bucket, repository: Repository, tag: Tag, signal: AbortSignal): Promise<Descriptor | undefined> {
+  const record = parseRecord(tagRecord, await bucket.get(storageKeys.tag(repository, tag), signal));
+  if (record === undefined || record.deletedAtMs !== undefined) return undefined;
+  return { mediaType: record.mediaType, digest: record.digest, size: record.size };
+}
+
+/** Makes a tag name a manifest. Of two writers at a time the one that comes second wins, and nothing of the first is left. */
+export async function moveTag(
+  bucket: Bucket,
+  repository: Repository,
+  tag: Tag,
+  descriptor: Descriptor,
+  signal: AbortSignal,
+): Promise<void> {
+  await changeTag(bucket, repository, tag, signal, (current) =>
+    current?.deletedAtMs === undefined && current?.digest === descriptor.digest ? undefined : descriptor,
+  );
+}
+
+/**
+ * Deletes a tag, or only if it names `only`. As S3 has no conditional delete that all servers know, the tag is first marked: nobody
+ * writes over a marked one while its deleter may be alive. @returns false when there was nothing to delete.
+ */
+export async function deleteTag(
+  bucket: Bucket,
+  repository: Repository,
+  tag: Tag,
+  only: Digest | undefined,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const marked = await changeTag(bucket, repository, tag, signal, (current) => {
+    if (current === undefined || (only !== undefined && current.digest !== only)) return undefined;
+    return { ...current, deletedAtMs: Date.now() };
+  });
+  if (marked) await bucket.delete(storageKeys.tag(repository, tag), signal);
+  return marked;
+}
+
+type TagRecord = z.infer<typeof tagRecord>;
+
+/** By compare-and-swap. @returns whether it was changed: `change` answers undefined to leave it. */
+async function changeTag(
+  bucket: Bucket,
+  repository: Repository,
+  tag: Tag,
+  signal: AbortSignal,
+  change: (current: TagRecord | undefined) => Descriptor | TagRecord | undefined,
+): Promise<boolean> {
+  const key = storageKeys.tag(repository, tag);
+  const patientUntilMs = Date.now() + patienceMs;
+  for (let conflicts = 0; conflicts < mostConflicts;) {
+    const found = await bucket.get(key, signal);
+    const current = parseRecord(tagRecord, found);
+    if (current?.deletedAtMs !== undefined && current.deletedAtMs > Date.now() - abandonedMs) {
+      if (Date.now() > patientUntilMs) break;
+      await sleep(pollMs, undefined, { signal });
+      continue;
+    }
+    const next = change(current);
+    if (next === undefined) return false;
+    const condition: WriteCondition = found === undefined ? { if: "absent" } : { if: "unchanged", etag: found.etag };
+    if (await bucket.putIf(condition, key, formatRecord(next), signal)) return true;
+    conflicts += 1;
+  }
+  throw new DistributionError("UNAVAILABLE", { reason: "too many writers of one tag", tag, retryAfterSeconds: 5 });
+}
