@@ -3,6 +3,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { DefaultLogger, Runtime, Worker, type WorkflowBundle, bundleWorkflowCode } from "@temporalio/worker";
 import { beforeAll, describe, expect, it } from "vitest";
+import { startTracing } from "../../../config/tracing/start-tracing.ts";
+import { openOtlpCollector } from "../../support/otlp-collector.ts";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 const histories = path.join(root, "test", "histories");
@@ -38,6 +40,26 @@ describe("every recorded history replays on today's code", () => {
 
   it.each(names)("%s", async (name) => {
     await Worker.runReplayHistory({ workflowBundle }, JSON.parse(readFileSync(path.join(histories, name), "utf8")), name);
+  });
+
+  it("and so it does when tracing is switched on over runs that began without it", async () => {
+    const collector = await openOtlpCollector();
+    process.env.OTEL_EXPORTER_OTLP_ENDPOINT = collector.endpoint;
+    const tracing = await startTracing("slipway-control");
+    try {
+      const plugins = [...tracing.temporalPlugins];
+      expect(plugins).toHaveLength(1);
+      const workflowsPath = path.join(root, "workflows", "index.ts");
+      const traced = await bundleWorkflowCode({ workflowsPath, plugins, logger: new DefaultLogger("ERROR") });
+      for (const name of names) {
+        const history: unknown = JSON.parse(readFileSync(path.join(histories, name), "utf8"));
+        await Worker.runReplayHistory({ workflowBundle: traced, plugins }, history, name);
+      }
+    } finally {
+      delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT;
+      await tracing[Symbol.asyncDispose]();
+      await collector[Symbol.asyncDispose]();
+    }
   });
 
   it("and a history that does not fit is told", async () => {
