@@ -3,6 +3,7 @@ import type { BlobStore, ByteRange } from "../store.ts";
 import { type RangeRequest, parseRangeHeader } from "./byte-range.ts";
 import { allowsRange, isKnownToClient } from "./conditions.ts";
 import { type DistributionCall, type EndpointOf, header } from "./distribution-call.ts";
+import { sendBody } from "./send-body.ts";
 
 type BlobCall = DistributionCall<EndpointOf<"readBlob"> | EndpointOf<"statBlob">>;
 
@@ -38,7 +39,7 @@ export async function readBlob({ endpoint, store, request, reply, signal }: Blob
       .header("content-range", `bytes ${first}-${last}/${content.sizeBytes}`)
       .header("content-length", last - first + 1);
   }
-  await reply.send(content.body);
+  await sendBody(reply, content.body);
 }
 
 async function toByteRange(

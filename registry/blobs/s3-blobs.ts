@@ -22,7 +22,8 @@ export function createS3Blobs(bucket: Bucket): BlobStore {
       if (record === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
       const { key, sizeBytes } = record;
       const clipped = range === undefined ? undefined : clip(range, sizeBytes);
-      const body = await bucket.stream(key, clipped, signal);
+      const lengthBytes = clipped === undefined ? sizeBytes : clipped.last - clipped.first + 1;
+      const body = await bucket.stream(key, clipped, signal, lengthBytes);
       if (body === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
       return { sizeBytes, body, ...(clipped === undefined ? {} : { range: clipped }) };
     },

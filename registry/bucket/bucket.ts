@@ -7,6 +7,7 @@ import {
   PutObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
+import { openDownload } from "./open-download.ts";
 import { isAbsent, isConditionalConflict, isPreconditionFailed, toStorageError } from "./s3-errors.ts";
 
 export type StoredObject = { readonly bytes: Uint8Array; readonly etag: string; readonly contentType: string };
@@ -20,7 +21,13 @@ export type Bucket = {
   readonly name: string;
   head(key: string, signal: AbortSignal): Promise<ObjectInfo | undefined>;
   get(key: string, signal: AbortSignal): Promise<StoredObject | undefined>;
-  stream(key: string, range: { first: number; last: number } | undefined, signal: AbortSignal): Promise<Readable | undefined>;
+  /** `lengthBytes` is how long it will be, if that is known: long ones are read in larger pieces. */
+  stream(
+    key: string,
+    range: { first: number; last: number } | undefined,
+    signal: AbortSignal,
+    lengthBytes?: number,
+  ): Promise<Readable | undefined>;
   put(key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<void>;
   /** false when the condition did not hold */
   putIf(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<boolean>;
@@ -85,11 +92,10 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         const bytes = (await found.Body?.transformToByteArray()) ?? new Uint8Array();
         return { bytes, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
       }),
-    stream: (key, range, signal) =>
-      orAbsent(signal, async () => {
-        const Range = range === undefined ? {} : { Range: `bytes=${range.first}-${range.last}` };
-        const found = await s3.send(new GetObjectCommand({ ...at(key), ...Range }), { abortSignal: signal });
-        return found.Body as Readable;
+    stream: (key, range, signal, lengthBytes) =>
+      orAbsent(signal, () => {
+        const part = range === undefined ? {} : { range: `bytes=${range.first}-${range.last}` };
+        return openDownload(s3, { bucket: name, key, ...part, ...(lengthBytes === undefined ? {} : { lengthBytes }) }, signal);
       }),
     put: (key, bytes, signal, contentType) =>
       guard(signal, async () => {

@@ -1,0 +1,142 @@
+import { createHash } from "node:crypto";
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
+import { S3RequestError, readS3Error } from "./s3-request-error.ts";
+import { type SigningKeys, createRequestSigner, emptyPayload, encodePath, formatQuery, unsignedPayload } from "./sign-request.ts";
+
+export type S3Request = {
+  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
+  readonly bucket: string;
+  readonly key: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** lower-case names */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+};
+
+export type S3Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: IncomingMessage };
+
+/** A request ready to be sent. */
+export type SignedRequest = { readonly url: URL; readonly path: string; readonly headers: Readonly<Record<string, string>> };
+
+export type S3RequestsOptions = {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly forcePathStyle: boolean;
+  readonly keys: () => Promise<SigningKeys>;
+  readonly maxAttempts: number;
+  readonly connectionTimeoutMs: number;
+  /** until the answer's headers; a body may be read as slowly as the client likes */
+  readonly requestTimeoutMs: number;
+  readonly maxSockets: number;
+};
+
+export type S3Requests = {
+  /** @throws S3RequestError for an answer above 299, after repeating what may pass; or what the connection failed with. */
+  send(request: S3Request, signal: AbortSignal | undefined): Promise<S3Answer>;
+  sign(request: S3Request): Promise<SignedRequest>;
+  close(): void;
+};
+
+const firstPauseMs = 50;
+const longestPauseMs = 5_000;
+const mostSkewMs = 5 * 60_000;
+/** parts are as long as this or longer: their hash for the signature would cost as much as all else */
+const longBodyBytes = 1024 * 1024;
+
+/**
+ * S3 requests over Node's own HTTP client, signed. For the few operations that the registry does all the time: there the middleware of
+ * the SDK costs several times what the request itself does.
+ */
+export function createS3Requests(options: S3RequestsOptions): S3Requests {
+  const endpoint = new URL(options.endpoint);
+  const isTls = endpoint.protocol === "https:";
+  const sign = createRequestSigner(options.region);
+  const pool = { keepAlive: true, maxSockets: options.maxSockets };
+  const [agent, start] = isTls ? [new HttpsAgent(pool), httpsRequest] : [new Agent(pool), httpRequest];
+  /** our clock against that of S3 */
+  let skewMs = 0;
+
+  const signed = async ({ method, bucket, key, query = {}, headers = {}, body }: S3Request): Promise<SignedRequest> => {
+    const host = options.forcePathStyle ? endpoint.host : `${bucket}.${endpoint.host}`;
+    const folder = endpoint.pathname.replace(/\/$/, "");
+    const path = `${folder}/${options.forcePathStyle ? `${bucket}/` : ""}${encodePath(key)}`;
+    const payload = payloadOf(body, isTls || isLoopback(endpoint));
+    const length = body === undefined ? {} : { "content-length": String(body.length) };
+    const toSign = { method, host, path, query, headers: { ...headers, ...length }, payload };
+    const text = formatQuery(query);
+    return {
+      url: new URL(`${endpoint.protocol}//${host}`),
+      path: text === "" ? path : `${path}?${text}`,
+      headers: sign(toSign, await options.keys(), new Date(Date.now() + skewMs)),
+    };
+  };
+
+  const attempt = async (request: S3Request, signal: AbortSignal | undefined): Promise<S3Answer> => {
+    const { url, path, headers } = await signed(request);
+    signal?.throwIfAborted();
+    return new Promise<S3Answer>((resolve, reject) => {
+      const sent = start(
+        { host: url.hostname, port: url.port, path, method: request.method, headers, agent, ...(signal === undefined ? {} : { signal }) },
+        (answer) => {
+          clearTimeout(timer);
+          resolve({ status: answer.statusCode!, headers: answer.headers, body: answer });
+        },
+      );
+      const timer = setTimeout(() => sent.destroy(timedOut(`no answer for ${options.requestTimeoutMs} ms`)), options.requestTimeoutMs);
+      sent.on("socket", (socket) => {
+        if (!socket.connecting) return;
+        const connecting = setTimeout(() => sent.destroy(timedOut("cannot connect")), options.connectionTimeoutMs);
+        socket.once("connect", () => clearTimeout(connecting)).once("close", () => clearTimeout(connecting));
+      });
+      sent.on("error", (error) => {
+        clearTimeout(timer);
+        reject(error);
+      });
+      sent.end(request.body);
+    });
+  };
+
+  const send: S3Requests["send"] = async (request, signal) => {
+    for (let count = 1, pauseMs = firstPauseMs; ; count += 1, pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        const answer = await attempt(request, signal);
+        if (answer.status < 300) return answer;
+        throw await readS3Error(answer, request);
+      } catch (error) {
+        signal?.throwIfAborted();
+        const isSkewed = error instanceof S3RequestError && isClockWrong(error, Date.now() + skewMs);
+        if (isSkewed) skewMs = error.serverTimeMs! - Date.now();
+        if (count >= options.maxAttempts || !(isSkewed || mayPass(error))) throw error;
+      }
+      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, signal === undefined ? {} : { signal });
+    }
+  };
+  return { send, sign: signed, close: () => agent.destroy() };
+}
+
+/** The signature covers a long body only where somebody between us and S3 could change it: neither within a host nor under TLS. */
+function payloadOf(body: Uint8Array | undefined, isProtected: boolean): string {
+  if (body === undefined || body.length === 0) return emptyPayload;
+  return isProtected && body.length >= longBodyBytes ? unsignedPayload : createHash("sha256").update(body).digest("hex");
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || hostname.startsWith("127.");
+}
+
+/** S3 refuses signatures that are 15 minutes off; the answer to HEAD does not say so. */
+function isClockWrong({ $metadata, serverTimeMs }: S3RequestError, ourTimeMs: number): boolean {
+  return $metadata.httpStatusCode === 403 && Math.abs((serverTimeMs ?? ourTimeMs) - ourTimeMs) > mostSkewMs;
+}
+
+/** Everything that is no answer, and answers that ask to come again. */
+function mayPass(error: unknown): boolean {
+  if (!(error instanceof S3RequestError)) return true;
+  return [408, 429, 500, 502, 503, 504].includes(error.$metadata.httpStatusCode);
+}
+
+function timedOut(what: string): Error {
+  return Object.assign(new Error(`Cannot reach S3: ${what}`), { name: "TimeoutError", code: "ETIMEDOUT" });
+}
