@@ -37,7 +37,8 @@ export async function accepts(address: net.NetConnectOpts): Promise<boolean> {
       socket.destroy();
       resolve(value);
     };
-    socket.setTimeout(1_000, () => answer(false));
+    // a busy process may find the timer due before it has looked for the connection that was made long since
+    socket.setTimeout(1_000, () => setImmediate(() => answer(false)));
     socket.once("connect", () => answer(true));
     socket.once("error", () => answer(false));
   });
