@@ -170,7 +170,10 @@ function parseTarget(request: FastifyRequest): DistributionTarget {
   const endpoint = parseDistributionPath(request.method, pathOf(request));
   if (endpoint === undefined) throw new DistributionError("NOT_FOUND");
   const ns = queryOf(request).get("ns");
-  return ns === null || ns === "" ? { endpoint } : { endpoint, ns };
+  if (ns === null || ns === "") return { endpoint };
+  // it goes back in a header
+  if (!/^[\x21-\x7e]{1,255}$/.test(ns)) throw new DistributionError("NAME_INVALID", { ns: ns.slice(0, 80), expected: "a registry host" });
+  return { endpoint, ns };
 }
 
 function queryOf(request: FastifyRequest): URLSearchParams {

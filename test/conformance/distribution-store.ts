@@ -9,6 +9,7 @@ import { mediaTypes } from "../../oci/media-types.ts";
 import { parseManifestReference } from "../../oci/reference.ts";
 import { type Repository, parseRepository } from "../../oci/repository.ts";
 import type { DistributionStore } from "../../oci/store.ts";
+import { describeOptionalParts } from "./optional-parts.ts";
 
 const signal = AbortSignal.timeout(15 * 60_000);
 // one signal stands for the requests of all these tests
@@ -369,8 +370,13 @@ export function describeDistributionStore(
         expect(await store.manifests.tags(repository, { limit: 3, last: "Z" }, signal)).toEqual(all.slice(3, 6));
         expect(await store.manifests.tags(repository, { last: "a-0" }, signal)).toEqual(all.slice(5));
         expect(await store.manifests.tags(repository, { last: "b" }, signal)).toEqual([]);
+        expect(await store.manifests.tags(repository, { last: "Z\u0000" }, signal)).toEqual(all.slice(3));
+        expect(await store.manifests.tags(repository, { limit: 2, last: "aé" }, signal)).toEqual(["b"]);
+        expect(await store.manifests.tags(repository, { limit: 0 }, signal)).toEqual([]);
       });
     });
+
+    describeOptionalParts(() => store, signal);
   });
 }
 

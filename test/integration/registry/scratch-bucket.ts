@@ -15,6 +15,7 @@ export type ScratchBucket = {
   readonly bucket: string;
   keys(prefix?: string): Promise<string[]>;
   multipartUploads(): Promise<number>;
+  remove(key: string): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -32,6 +33,7 @@ export async function openScratchBucket(): Promise<ScratchBucket> {
     bucket,
     keys,
     multipartUploads: async () => (await s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads?.length ?? 0,
+    remove: async (Key) => void (await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key }))),
     [Symbol.asyncDispose]: async () => {
       for (let found = await keys(); found.length > 0; found = await keys()) {
         await Promise.all(found.map((Key) => s3.send(new DeleteObjectCommand({ Bucket: bucket, Key }))));
