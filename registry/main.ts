@@ -35,6 +35,7 @@ let swept = Promise.resolve();
 const tracing = await startTracing("slipway-registry", settings);
 const metrics = createMetrics();
 observeS3Calls(s3, metrics);
+metrics.watchPartBuffers(() => store.partMemory);
 /** connections of its own: that readers hold all the others does not mean that S3 is away */
 const probingS3 = createS3Client(settings.s3);
 const readiness = createReadiness({

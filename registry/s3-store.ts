@@ -4,13 +4,14 @@ import { createS3Blobs } from "./blobs/s3-blobs.ts";
 import { unlinkBlob } from "./blobs/unlink-blob.ts";
 import { createBucket } from "./bucket/bucket.ts";
 import { createS3Manifests } from "./manifests/s3-manifests.ts";
-import { createS3Uploads } from "./uploads/s3-uploads.ts";
+import { type S3Uploads, createS3Uploads } from "./uploads/s3-uploads.ts";
 import { sweepFormerLayout } from "./uploads/sweep-former-layout.ts";
 import { sweepUploads } from "./uploads/sweep-uploads.ts";
 import { type S3UploadOptions, uploadDefaults } from "./uploads/upload-options.ts";
 
 export type S3Store = DistributionStore &
   AsyncDisposable & {
+    readonly partMemory: S3Uploads["partMemory"];
     /** Removes uploads that were left behind. Safe beside running instances and other sweeps. */
     sweep(signal: AbortSignal): Promise<void>;
   };
@@ -25,6 +26,7 @@ export function openS3Store({ s3, bucket: name, ...options }: { s3: S3Client; bu
   return {
     blobs,
     uploads,
+    partMemory: uploads.partMemory,
     manifests,
     referrers,
     deletes: { ...deletes, blob: (repository, digest, signal) => unlinkBlob(bucket, blobs, repository, digest, signal) },

@@ -1,6 +1,7 @@
 /** The memory that all uploads of a process share for parts on their way to S3; lent first come, first served. */
 export type PartBuffers = {
   readonly memoryBytes: number;
+  readonly lentBytes: number;
   /** somebody waits */
   readonly wanted: boolean;
   /** Waits until so much is free; more than all of it is lent only to whoever is alone. */
@@ -31,6 +32,9 @@ export function createPartBuffers(memoryBytes: number): PartBuffers {
   };
   return {
     memoryBytes,
+    get lentBytes() {
+      return lentBytes;
+    },
     get wanted() {
       return waiting.length > 0;
     },

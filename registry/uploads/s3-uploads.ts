@@ -9,7 +9,7 @@ import { type IntakeDeps, LostUpload, openBodyIntake } from "./body-intake.ts";
 import { endAndClean } from "./end-upload.ts";
 import { finishUpload } from "./finish-upload.ts";
 import { createOneAtATime } from "./one-at-a-time.ts";
-import { createPartBuffers } from "./part-buffers.ts";
+import { type PartBuffers, createPartBuffers } from "./part-buffers.ts";
 import { readPatiently } from "./read-patiently.ts";
 import { createTailCache } from "./tail-cache.ts";
 import { type S3UploadOptions, uploadDefaults } from "./upload-options.ts";
@@ -24,6 +24,8 @@ const mostAborts = 5;
 const patienceMs = 1_000;
 
 export type S3Uploads = UploadStore & {
+  /** the memory for parts on their way to S3 */
+  readonly partMemory: Pick<PartBuffers, "lentBytes" | "memoryBytes">;
   /** Waits for what is under way. All uploads stay in the bucket, for this instance's next life or another instance. */
   close(): Promise<void>;
 };
@@ -39,7 +41,8 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   const states = createUploadStates(bucket);
   const tails = createTailCache(tailMemoryBytes);
   const sessions = createSessionCache({ most: mostSessions, tails });
-  const intakeDeps: IntakeDeps = { bucket, states, tails, buffers: createPartBuffers(partMemoryBytes), instance: randomUUID() };
+  const buffers = createPartBuffers(partMemoryBytes);
+  const intakeDeps: IntakeDeps = { bucket, states, tails, buffers, instance: randomUUID() };
   const oneAtATime = createOneAtATime();
 
   const read = async (repository: Repository, id: string, signal: AbortSignal): Promise<StoredState> => {
@@ -114,6 +117,7 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   };
 
   return {
+    partMemory: buffers,
     start: async (repository, signal, algorithm = "sha256") => {
       const id = randomUUID().replaceAll("-", "");
       const stored = await states.create(id, (stamp) => startUpload({ repository, algorithm, plan }, stamp), signal);
