@@ -1,6 +1,15 @@
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
-import type { DeployInput, HttpCheck, MachineGroup, MachineView, Release, ReplicateImageInput, TurnRequest } from "../workflows/types.ts";
+import type {
+  DeployInput,
+  DeployTokenView,
+  HttpCheck,
+  MachineGroup,
+  MachineView,
+  Release,
+  ReplicateImageInput,
+  TurnRequest,
+} from "../workflows/types.ts";
 
 /** Activities of `host:<id>` that build. */
 export interface BuildActivities {
@@ -103,4 +112,13 @@ export interface ControlActivities {
   recoverApp(input: { org: string; app: string }): Promise<{ nextVersion: number; release?: Release; host: string }>;
   /** Whether a run is still open: a turn whose holder is gone is taken back. */
   isRunOpen(input: { workflowId: string; runId: string }): Promise<boolean>;
+}
+
+/** Activities of `control` about the registry's deploy tokens. */
+export interface DeployTokenActivities {
+  /** Written only if absent; a second write of the same token is a success. */
+  writeDeployToken(token: DeployTokenView & { secretSha256: string }): Promise<DeployTokenView>;
+  readDeployTokens(input: { org?: string }): Promise<DeployTokenView[]>;
+  /** Null when there is none of that id. */
+  markDeployTokenRevoked(input: { id: string; revokedAtMs: number }): Promise<DeployTokenView | null>;
 }

@@ -89,8 +89,13 @@ function requireSameContainerd({ dataDir, containerd }: Settings, asked: string 
 
 function refresh(settings: Settings, tools: Settings["tools"], env: NodeJS.ProcessEnv): Settings {
   const caBundle = caBundleOf(env) ?? settings.caBundle;
-  return { ...settings, tools, ...(caBundle === undefined ? {} : { caBundle }) };
+  // settings of before the registry knew tokens say nothing about them
+  const access = { auth: "tokens", systemToken: `slipway_system_${randomBytes(32).toString("base64url")}` } as const;
+  const registry = needsToken(settings) ? { ...settings.registry, ...access } : settings.registry;
+  return { ...settings, tools, registry, ...(caBundle === undefined ? {} : { caBundle }) };
 }
+
+const needsToken = ({ registry }: Settings) => registry.auth !== "none" && registry.systemToken === undefined;
 
 /** The CA bundle this host was told to trust, by the variables that Go, OpenSSL and Node read. */
 export function caBundleOf(env: NodeJS.ProcessEnv): string | undefined {

@@ -2,11 +2,14 @@ import { Client } from "@temporalio/client";
 import { Worker } from "@temporalio/worker";
 import pino from "pino";
 import { createControlActivities } from "../activities/control.ts";
+import { createDeployTokenActivities } from "../activities/deploy-tokens.ts";
 import { controlTaskQueue } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
 import { observeS3Calls } from "../registry/observe/s3-calls.ts";
+import { createDeployTokens } from "../registry/auth/deploy-tokens.ts";
+import { createBucket } from "../registry/bucket/bucket.ts";
 import { createReleaseLedger } from "../registry/releases/release-ledger.ts";
 import { createS3Client } from "../registry/bucket/s3-client.ts";
 import { bundleWorkflows } from "./bundle.ts";
@@ -24,11 +27,14 @@ const [bundle, temporal] = await Promise.all([bundleWorkflows(settings.dataDir, 
 const { bucket } = settings.s3;
 const s3 = createS3Client(settings.s3);
 observeS3Calls(s3);
-const activities = createControlActivities({
-  ledger: createReleaseLedger({ s3, bucket }),
-  client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins }),
-  hosts: [settings.hostId],
-});
+const activities = {
+  ...createControlActivities({
+    ledger: createReleaseLedger({ s3, bucket }),
+    client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins }),
+    hosts: [settings.hostId],
+  }),
+  ...createDeployTokenActivities(createDeployTokens(createBucket({ s3, bucket }))),
+};
 
 const worker = await Worker.create({
   connection: temporal.native,

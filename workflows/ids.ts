@@ -5,6 +5,8 @@ export const workflowIds = {
   deploy: (org: string, app: string, key: string) => `deploy/${org}/${app}/${key}`,
   app: (org: string, app: string) => `app/${org}/${app}`,
   replicateImage: (repository: string, digest: Digest) => `replicate/${repository}/${digest}`,
+  deployToken: (id: string, change: "create" | "revoke") => `token/${id}/${change}`,
+  deployTokenList: (unique: string) => `tokens/list/${unique}`,
 } as const;
 
 /** Search attributes registered at set-up, all of type Keyword; never secret, never encrypted. */

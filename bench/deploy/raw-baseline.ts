@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { orgNamespace } from "../../config/paths.ts";
+import { systemUser } from "../../config/registry-client.ts";
 import type { TestStack } from "../../test/support/stack.ts";
 
 const exec = promisify(execFile);
@@ -34,6 +35,9 @@ export async function openRawBaseline({ settings }: TestStack, sourceDir: string
     `[registry."docker.io"]\n  mirrors = ["${registry}/docker.io"]\n[registry."${registry}"]\n  http = true\n`,
   );
 
+  const credentials = Buffer.from(`${systemUser}:${settings.registry.systemToken ?? ""}`).toString("base64");
+  await writeFile(path.join(work, "config.json"), JSON.stringify({ auths: { [registry]: { auth: credentials } } }), { mode: 0o600 });
+
   async function takeAway(): Promise<void> {
     for (const id of ["raw-app", "raw-builder"]) {
       await ctr("-n", namespace, "task", "kill", "-s", "SIGKILL", id).catch(() => undefined);
@@ -59,7 +63,7 @@ export async function openRawBaseline({ settings }: TestStack, sourceDir: string
       const args = [binDir, settings.containerd.socket, namespace, builder, path.join(work, "cache"), sourceDir, work, "8080"];
       const startedAt = performance.now();
       try {
-        const { stdout } = await exec(script, args, { timeout: 60_000 });
+        const { stdout } = await exec(script, args, { timeout: 60_000, env: { ...process.env, DOCKER_CONFIG: work } });
         const total = Math.round(performance.now() - startedAt);
         const steps = stdout
           .trim()

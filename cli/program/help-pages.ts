@@ -48,6 +48,8 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | \`runs list\`                    | \`{schema_version, runs: [{workflow_id, app, key, status, version, commit: {sha, dirty}, started_at}]}\`                                                                               |
 | \`runs open\`                    | \`{schema_version, workflow_id, links: {ui}}\`                                                                                                                                         |
 | \`doctor\`                       | \`{schema_version, checks: [{name, ok, detail, fix}]}\`                                                                                                                                |
+| \`tokens create\`                | \`{schema_version, token, …one of the list}\`                                                                                                                                          |
+| \`tokens list\`                  | \`{schema_version, tokens: [{id, name, org, app, actions, created_at, expires_at, revoked_at}]}\`                                                                                      |
 | \`demo\`                         | \`{url, ui, run, steps: [{name, ms}]}\`: the steps are those that this call took                                                                                                       |
 
 | part            | shape                                                                                     |

@@ -19,7 +19,7 @@ export const addApp = (command: Command): Command =>
     .option("-a, --app <name>", "app; default: the one of ./slipway.toml")
     .addOption(new Option("--org <name>", "org; default: the instance's").env("SLIPWAY_ORG").argParser(orgName));
 
-function orgName(text: string): string {
+export function orgName(text: string): string {
   if (isOrgName(text)) return text;
   throw new InvalidArgumentError(`Expected ${orgNameRule}.`);
 }

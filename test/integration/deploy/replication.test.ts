@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createRegistryClient } from "../../../config/registry-client.ts";
+import { parseManifestReference } from "../../../oci/reference.ts";
+import { parseRepository } from "../../../oci/repository.ts";
 import { runningProcess } from "../../../stack/child-process.ts";
 import { stackFiles } from "../../../stack/files.ts";
 import { urlOf } from "../../support/app-url.ts";
@@ -69,10 +72,10 @@ async function replicationOf(digest: string): Promise<{ status: string; attempts
 }
 
 async function upstreamHas(digest: string): Promise<boolean> {
-  const { status } = await fetch(`${stack.settings.registry.url}/v2/${stack.settings.defaultOrg}/web/manifests/${digest}`, {
-    method: "HEAD",
-  });
-  return status === 200;
+  using registry = createRegistryClient(stack.settings);
+  const repository = parseRepository(`${stack.settings.defaultOrg}/web`);
+  const found = await registry.resolveManifest(repository, parseManifestReference(digest), AbortSignal.timeout(10_000));
+  return found !== undefined;
 }
 
 function signalRegistry(signal: "SIGSTOP" | "SIGCONT"): void {

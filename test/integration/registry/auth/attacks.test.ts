@@ -39,11 +39,9 @@ async function expectNothing(authorization: string): Promise<void> {
     await registry.send("DELETE", `/v2/victim/app/manifests/${digest}`, headers),
     await registry.send("DELETE", `/v2/victim/app/blobs/${digest}`, headers),
   ];
-  const known = answers.filter(({ status }) => status !== 405);
-  expect(known.length).toBeGreaterThanOrEqual(6);
-  expect(new Set(known.map(({ status }) => status))).toEqual(new Set([401]));
-  expect(new Set(known.map(({ text }) => text))).toEqual(new Set([unauthorized]));
-  for (const { headers: answered } of known) expect(answered["www-authenticate"]).toMatch(/^Bearer realm="/);
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401]));
+  expect(new Set(answers.map(({ text }) => text))).toEqual(new Set([unauthorized]));
+  for (const { headers: answered } of answers) expect(answered["www-authenticate"]).toMatch(/^Bearer realm="/);
 }
 
 describe("a forged token", () => {
@@ -226,10 +224,14 @@ describe("scope", () => {
       (await registry.send("GET", `/v2/${name}/tags/list`, bearer)).status,
       (await registry.send("POST", `/v2/${name}/blobs/uploads/`, bearer)).status,
       (await registry.send("PUT", `/v2/${name}/manifests/v1`, bearer, "{}")).status,
+      (await registry.send("DELETE", `/v2/${name}/manifests/${digest}`, bearer)).status,
+      (await registry.send("DELETE", `/v2/${name}/manifests/v1`, bearer)).status,
+      (await registry.send("DELETE", `/v2/${name}/blobs/${digest}`, bearer)).status,
+      (await registry.send("GET", `/v2/${name}/referrers/${digest}`, bearer)).status,
     ];
-    expect(await statuses("acme/web")).toEqual([404, 401, 401]);
-    expect(await statuses("acme/web/part")).toEqual([404, 401, 401]);
-    expect(await statuses("acme/web-admin")).toEqual([401, 401, 401]);
+    expect(await statuses("acme/web")).toEqual([404, 401, 401, 401, 401, 401, 200]);
+    expect(await statuses("acme/web/part")).toEqual([404, 401, 401, 401, 401, 401, 200]);
+    expect(await statuses("acme/web-admin")).toEqual([401, 401, 401, 401, 401, 401, 401]);
   });
 
   it("of more than a hundred repositories is refused, and so is one that is too long for a request", async () => {

@@ -1,0 +1,149 @@
+import { execFile } from "node:child_process";
+import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { connectControlPlane } from "../../../../cli/control-plane/connect.ts";
+import { instancePaths } from "../../../../config/paths.ts";
+import { tinyApp } from "../../../support/apps.ts";
+import { slipway } from "../../../support/slipway.ts";
+import { type TestStack, startTestStack } from "../../../support/stack.ts";
+
+const exec = promisify(execFile);
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../../..");
+let stack: TestStack;
+let dir: string;
+let host: string;
+
+beforeAll(async () => {
+  stack = await startTestStack();
+  host = new URL(stack.settings.registry.url).host;
+  dir = await mkdtemp(path.join(tmpdir(), "stack-access-"));
+  await writeFile(path.join(dir, "slipway"), `#!/bin/sh\nexec "${process.execPath}" "${root}/cli/slipway.mjs" "$@"\n`);
+  await chmod(path.join(dir, "slipway"), 0o755);
+  await writeFile(path.join(dir, "hello"), "hello");
+  await exec("tar", ["-cf", "layer.tar", "hello"], { cwd: dir });
+});
+afterAll(async () => {
+  await stack?.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** One line of a shell, with a login file of its own when it is named. */
+async function shell(line: string, login = "docs"): Promise<{ stdout: string; stderr: string }> {
+  const env = {
+    ...process.env,
+    PATH: `${dir}:${inject("toolsBinDir")}:${process.env.PATH}`,
+    SLIPWAY_DATA: stack.dataDir,
+    DOCKER_CONFIG: path.join(dir, login),
+    NO_COLOR: "1",
+  };
+  return exec("bash", ["-ec", `set -o pipefail; ${line}`], { cwd: dir, env });
+}
+
+type Made = { token: string; id: string; org: string; app?: string; actions: string[] };
+async function createToken(...args: string[]): Promise<Made> {
+  const { code, stdout, stderr } = await slipway(stack.dataDir, ["tokens", "create", "-o", "json", ...args]);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout) as Made;
+}
+const login = (token: string, as: string) => shell(`printf %s ${token} | crane auth login ${host} -u token --password-stdin`, as);
+const askToken = (token: string) =>
+  fetch(`${stack.settings.registry.url}/token`, { headers: { authorization: `Basic ${Buffer.from(`t:${token}`).toString("base64")}` } });
+
+describe("an instance that `up` made", () => {
+  it("refuses whoever comes without a token, and keeps its own where only its owner reads it", async () => {
+    const { registry } = stack.settings;
+    expect(registry.auth).toBe("tokens");
+    expect((await fetch(`${registry.url}/v2/`)).status).toBe(401);
+    await expect(shell(`crane append -f layer.tar -t ${host}/default/web:v1`, "nobody")).rejects.toThrow(/UNAUTHORIZED|401/);
+    expect((await stat(instancePaths.settings(stack.dataDir))).mode & 0o777).toBe(0o600);
+  });
+
+  it("makes base images, deploys and replicates with a token of its own, which no log shows", { timeout: 300_000 }, async () => {
+    const bases = await slipway(stack.dataDir, ["image", "bases", "busybox"]);
+    expect(bases.code, bases.stderr).toBe(0);
+    await using app = await tinyApp("web", "guarded");
+    const { code, stderr } = await slipway(stack.dataDir, ["deploy", app.dir, "--wait-for", "replicated"]);
+    expect(code, stderr).toBe(0);
+    const logs = path.join(stack.dataDir, "logs");
+    const files = (await readdir(logs, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+    expect(files.length).toBeGreaterThan(5);
+    for (const file of files) {
+      expect(await readFile(path.join(file.parentPath, file.name), "utf8")).not.toContain(stack.settings.registry.systemToken);
+    }
+  });
+
+  it("keeps its token when it comes up again", async () => {
+    expect((await stack.up()).changed).toBe(false);
+    const kept = JSON.parse(await readFile(instancePaths.settings(stack.dataDir), "utf8")) as TestStack["settings"];
+    expect(kept.registry.systemToken).toBe(stack.settings.registry.systemToken);
+  });
+});
+
+describe("docs/registry.md", () => {
+  it("shows commands that work as they stand", async () => {
+    const text = await readFile(path.join(root, "docs/registry.md"), "utf8");
+    const access = text.slice(text.indexOf("## Access"));
+    const lines = /```console\n(.*?)```/s
+      .exec(access)![1]!
+      .split("\n")
+      .filter((line) => line.startsWith("$ "));
+    expect(lines.length).toBeGreaterThanOrEqual(4);
+    for (const line of lines) await shell(line.slice(2).replaceAll("127.0.0.1:5001", host));
+    const { stdout } = await shell(`crane manifest ${host}/default/web:hello`);
+    expect((JSON.parse(stdout) as { layers: unknown[] }).layers).toHaveLength(1);
+  });
+});
+
+describe("slipway tokens", () => {
+  it("makes tokens that are good for their scope and nothing else", async () => {
+    const made = await createToken("--org", "acme", "--app", "web", "--pull");
+    expect(made).toMatchObject({ org: "acme", app: "web", actions: ["pull"] });
+    await login((await createToken("--org", "acme", "--push")).token, "pusher");
+    await login(made.token, "reader");
+    await shell(`crane append -f layer.tar -t ${host}/acme/web:v1`, "pusher");
+    await shell(`crane append -f layer.tar -t ${host}/acme/api:v1`, "pusher");
+    await shell(`crane manifest ${host}/acme/web:v1`, "reader");
+    await expect(shell(`crane manifest ${host}/acme/api:v1`, "reader")).rejects.toThrow(/UNAUTHORIZED|401/);
+    await expect(shell(`crane append -f layer.tar -t ${host}/acme/web:v2`, "reader")).rejects.toThrow(/UNAUTHORIZED|401/);
+    await expect(shell(`crane append -f layer.tar -t ${host}/default/web:v2`, "pusher")).rejects.toThrow(/UNAUTHORIZED|401/);
+    await expect(shell(`crane catalog ${host}`, "pusher")).rejects.toThrow();
+  });
+
+  it("are listed without their secrets, revoked by id, and Temporal knows who made what but no secret", { timeout: 60_000 }, async () => {
+    const made = await createToken("--org", "listed", "--expires", "90d", "--name", "of a test");
+    const secret = made.token.split("_").slice(2).join("_");
+    const list = async (...args: string[]) => (await slipway(stack.dataDir, ["tokens", "list", "--org", "listed", ...args])).stdout;
+    const listed = await list("-o", "json");
+    expect(JSON.parse(listed)).toMatchObject({ schema_version: 1, tokens: [{ id: made.id, name: "of a test", actions: ["pull"] }] });
+    expect(await list()).toMatch(new RegExp(`^ID .*STATE\\n${made.id}  of a test  listed/\\*  pull     \\d+s   valid for \\d+d\\n$`));
+    expect((await askToken(made.token)).status).toBe(200);
+
+    const revoked = await slipway(stack.dataDir, ["tokens", "revoke", made.id]);
+    expect([revoked.code, revoked.stdout]).toEqual([0, `${made.id} revoked\n`]);
+    expect((await slipway(stack.dataDir, ["tokens", "revoke", made.id])).code).toBe(0);
+    await expect.poll(async () => (await askToken(made.token)).status, { timeout: 30_000, interval: 1000 }).toBe(401);
+    expect(await list()).toContain("revoked");
+
+    await using controlPlane = await connectControlPlane(stack.settings);
+    const history = await controlPlane.client.workflow.getHandle(`token/${made.id}/create`).fetchHistory();
+    const payloads = (history.events ?? []).flatMap((event) => event.workflowExecutionStartedEventAttributes?.input?.payloads ?? []);
+    const inputs = payloads.map(({ data }) => Buffer.from(data ?? []).toString());
+    expect(inputs.join()).toContain(made.id);
+    expect(JSON.stringify(history) + inputs.join()).not.toContain(secret);
+    expect(listed + (await list())).not.toContain(secret);
+  });
+
+  it.each([
+    [["create", "--expires", "soon"], 'Cannot read --expires "soon": expected a duration such as "90d" or "12h"'],
+    [["create", "--app", "No/App"], 'Cannot use "No/App": expected at most 40 of lower-case letters'],
+    [["revoke", "0123456789abcdef"], 'Cannot find token "0123456789abcdef"'],
+    [["revoke", "../x"], 'Cannot find token "../x"'],
+  ])("%j ends with 2 and says why", async (args, message) => {
+    const { code, stderr } = await slipway(stack.dataDir, ["tokens", ...args]);
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(message) as string });
+  });
+});
