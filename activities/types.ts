@@ -2,12 +2,13 @@ import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 import type {
   DeployInput,
-  DeployTokenView,
+  GarbageCounts,
   HttpCheck,
   MachineGroup,
   MachineView,
   Release,
   ReplicateImageInput,
+  ScrubReport,
   TurnRequest,
 } from "../workflows/types.ts";
 
@@ -114,11 +115,21 @@ export interface ControlActivities {
   isRunOpen(input: { workflowId: string; runId: string }): Promise<boolean>;
 }
 
-/** Activities of `control` about the registry's deploy tokens. */
-export interface DeployTokenActivities {
-  /** Written only if absent; a second write of the same token is a success. */
-  writeDeployToken(token: DeployTokenView & { secretSha256: string }): Promise<DeployTokenView>;
-  readDeployTokens(input: { org?: string }): Promise<DeployTokenView[]>;
-  /** Null when there is none of that id. */
-  markDeployTokenRevoked(input: { id: string; revokedAtMs: number }): Promise<DeployTokenView | null>;
+/** What one pass of the garbage collection goes by, whatever of it is done again. */
+export type GarbagePolicyInput = { graceMs: number; passStartedAtMs: number; dryRun: boolean };
+
+/** Activities of `control` about the registry's bucket as a whole. Heartbeat how far they have come, and go on from there. */
+export interface RegistryActivities {
+  /** Condemns or removes blobs of repositories that no manifest there names. */
+  collectLinks(input: GarbagePolicyInput): Promise<{ repositories: number; counts: GarbageCounts }>;
+  /** Condemns or removes digests that no repository has, in the end with their bytes. */
+  collectDigests(input: GarbagePolicyInput): Promise<GarbageCounts>;
+  /** Removes uploads that were left behind; nothing in a dry run. */
+  sweepUploads(input: { dryRun: boolean }): Promise<void>;
+  /** Removes bytes that neither an upload nor a digest names, once a day. Answers how many they were. */
+  sweepStrayBytes(input: { dryRun: boolean }): Promise<number>;
+  /** Hashes the bytes of every digest. */
+  scrubBlobs(input: { quarantine: boolean }): Promise<ScrubReport>;
+  /** Follows every link, manifest and tag; with a repository only its, and hashes its blobs, too. */
+  scrubRepositories(input: { quarantine: boolean; repository?: Repository }): Promise<ScrubReport>;
 }

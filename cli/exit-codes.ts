@@ -8,6 +8,8 @@ export type Outcome =
   | { readonly kind: "usage" }
   | { readonly kind: "control plane unreachable" }
   | { readonly kind: "not replicated" }
+  /** `registry scrub` found damage */
+  | { readonly kind: "damaged" }
   | { readonly kind: "wait expired" }
   | { readonly kind: "interrupted" }
   | { readonly kind: "unexpected" };
@@ -37,6 +39,8 @@ export function exitCodeOf(outcome: Outcome): number {
       return 10;
     case "not replicated":
       return 12;
+    case "damaged":
+      return 13;
     case "wait expired":
       return 124;
     case "interrupted":

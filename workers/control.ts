@@ -2,18 +2,20 @@ import { Client } from "@temporalio/client";
 import { Worker } from "@temporalio/worker";
 import pino from "pino";
 import { createControlActivities } from "../activities/control.ts";
-import { createDeployTokenActivities } from "../activities/deploy-tokens.ts";
+import { createRegistryActivities } from "../activities/registry.ts";
+import { garbageSettings } from "../config/garbage-settings.ts";
 import { controlTaskQueue } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
-import { observeS3Calls } from "../registry/observe/s3-calls.ts";
-import { createDeployTokens } from "../registry/auth/deploy-tokens.ts";
 import { createBucket } from "../registry/bucket/bucket.ts";
+import { observeS3Calls } from "../registry/observe/s3-calls.ts";
 import { createReleaseLedger } from "../registry/releases/release-ledger.ts";
 import { createS3Client } from "../registry/bucket/s3-client.ts";
+import { uploadDefaults } from "../registry/uploads/upload-options.ts";
 import { bundleWorkflows } from "./bundle.ts";
 import { connectTemporal } from "./connect.ts";
+import { ensureGarbageSchedule } from "./garbage-schedule.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 
 /** Composition root of the control role: workflows, and activities that need no host. */
@@ -27,13 +29,10 @@ const [bundle, temporal] = await Promise.all([bundleWorkflows(settings.dataDir, 
 const { bucket } = settings.s3;
 const s3 = createS3Client(settings.s3);
 observeS3Calls(s3);
+const client = new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins });
 const activities = {
-  ...createControlActivities({
-    ledger: createReleaseLedger({ s3, bucket }),
-    client: new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins }),
-    hosts: [settings.hostId],
-  }),
-  ...createDeployTokenActivities(createDeployTokens(createBucket({ s3, bucket }))),
+  ...createControlActivities({ ledger: createReleaseLedger({ s3, bucket }), client, hosts: [settings.hostId] }),
+  ...createRegistryActivities({ bucket: createBucket({ s3, bucket }), uploadIdleMs: uploadDefaults.idleMs }),
 };
 
 const worker = await Worker.create({
@@ -48,6 +47,9 @@ const worker = await Worker.create({
   // a killed worker's workflows go on elsewhere after this long; a task that comes late is only replayed
   stickyQueueScheduleToStartTimeout: "2s",
   shutdownGraceTime: "4s",
+});
+await ensureGarbageSchedule(client, garbageSettings(settings)).catch((error: unknown) => {
+  log.error({ error: String(error) }, "cannot have the registry's garbage collected; the next start tries again");
 });
 announceReady(settings.runDir, "control");
 await runUntilTerminated([worker], log);

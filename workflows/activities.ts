@@ -1,8 +1,18 @@
 import { type ActivityOptions, proxyActivities, proxyLocalActivities } from "@temporalio/workflow";
-import type { BuildActivities, ControlActivities, ImageActivities, MachineActivities } from "../activities/types.ts";
-import { buildWork, commitWork, controlWork, hostWork, promptControlWork, removalWork, replicationWork, wakeWork } from "./policies.ts";
+import type { BuildActivities, ControlActivities, ImageActivities, MachineActivities, RegistryActivities } from "../activities/types.ts";
+import {
+  buildWork,
+  commitWork,
+  controlWork,
+  hostWork,
+  promptControlWork,
+  registryWork,
+  removalWork,
+  replicationWork,
+  wakeWork,
+} from "./policies.ts";
 
-type Activities = BuildActivities & ControlActivities & ImageActivities & MachineActivities;
+type Activities = BuildActivities & ControlActivities & ImageActivities & MachineActivities & RegistryActivities;
 type Call<K extends keyof Activities> = (input: Parameters<Activities[K]>[0], summary?: string) => ReturnType<Activities[K]>;
 
 const prompt = proxyLocalActivities<Pick<ControlActivities, "admitRun" | "askForTurn">>(promptControlWork);
@@ -14,6 +24,12 @@ export const control = {
   recordRelease: call("recordRelease", commitWork),
   recoverApp: call("recoverApp", controlWork),
   isRunOpen: call("isRunOpen", controlWork),
+  collectLinks: call("collectLinks", registryWork),
+  collectDigests: call("collectDigests", registryWork),
+  sweepUploads: call("sweepUploads", registryWork),
+  sweepStrayBytes: call("sweepStrayBytes", registryWork),
+  scrubBlobs: call("scrubBlobs", registryWork),
+  scrubRepositories: call("scrubRepositories", registryWork),
 };
 
 /** The activities of one host, each under the policy of its class. */

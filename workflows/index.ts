@@ -1,4 +1,5 @@
 export { app } from "./app.ts";
-export { createDeployToken, listDeployTokens, revokeDeployToken } from "./deploy-tokens.ts";
+export { collectGarbage } from "./collect-garbage.ts";
 export { deploy } from "./deploy.ts";
 export { replicateImage } from "./replicate-image.ts";
+export { scrubRegistry } from "./scrub-registry.ts";

@@ -1,5 +1,5 @@
 import { defineQuery, defineSignal } from "@temporalio/workflow";
-import type { AppState, Release, ReplicationView, RunView, MachineView, TurnRequest } from "./types.ts";
+import type { AppState, GarbageReport, Release, ReplicationView, RunView, MachineView, TurnRequest } from "./types.ts";
 
 /** `deploy`: the whole run as it stands. */
 export const runQuery = defineQuery<RunView>("run");
@@ -28,3 +28,6 @@ export const releaseTurn = defineSignal<
 
 /** `replicateImage`: where it stands. */
 export const replicationQuery = defineQuery<ReplicationView>("replication");
+
+/** `collectGarbage`: what the phases that are over did. */
+export const garbageQuery = defineQuery<Partial<GarbageReport>>("garbage");

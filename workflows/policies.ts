@@ -57,6 +57,14 @@ export const removalWork: ActivityOptions = {
   retry: { initialInterval: "500ms", backoffCoefficient: 2, maximumInterval: "30s" },
 };
 
+/** Walks through the whole bucket, as long as that takes; a store that is away is waited for. */
+export const registryWork: ActivityOptions = {
+  startToCloseTimeout: "24h",
+  scheduleToCloseTimeout: "48h",
+  heartbeatTimeout: "30s",
+  retry: { initialInterval: "1s", backoffCoefficient: 2, maximumInterval: "1m" },
+};
+
 /** One try: `replicateImage` counts and spaces the tries itself, so that they can be seen. */
 export const replicationWork: ActivityOptions = {
   startToCloseTimeout: "6h",

@@ -216,10 +216,8 @@ export type GarbageReport = {
   readonly links: GarbageCounts;
   /** digests with their bytes */
   readonly blobs: GarbageCounts;
-  /** bytes that neither an upload nor a digest names */
+  /** bytes that neither an upload nor a digest names; they are looked for once a day */
   readonly strays: number;
-  /** they are looked for once a day */
-  readonly straysSweptAtMs?: number | undefined;
 };
 
 export type ScrubInput = { readonly repository?: Repository; readonly quarantine: boolean };

@@ -48,8 +48,8 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | \`runs list\`                    | \`{schema_version, runs: [{workflow_id, app, key, status, version, commit: {sha, dirty}, started_at}]}\`                                                                               |
 | \`runs open\`                    | \`{schema_version, workflow_id, links: {ui}}\`                                                                                                                                         |
 | \`doctor\`                       | \`{schema_version, checks: [{name, ok, detail, fix}]}\`                                                                                                                                |
-| \`tokens create\`                | \`{schema_version, token, …one of the list}\`                                                                                                                                          |
-| \`tokens list\`                  | \`{schema_version, tokens: [{id, name, org, app, actions, created_at, expires_at, revoked_at}]}\`                                                                                      |
+| \`registry gc\`                  | \`{schema_version, workflow_id, dry_run, repositories, repository_blobs: counts, blobs: counts, stray_bytes_objects, links: {ui}}\`; without \`--wait\` only the workflow and its link   |
+| \`registry scrub\`               | \`{schema_version, workflow_id, blobs, bytes, repository_blobs, manifests, tags, damaged, damages: [{kind, key, expected, found, quarantined}], links: {ui}}\`                         |
 | \`demo\`                         | \`{url, ui, run, steps: [{name, ms}]}\`: the steps are those that this call took                                                                                                       |
 
 | part            | shape                                                                                     |
@@ -59,6 +59,7 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | replication     | \`{status, attempts, sent_bytes, last_error}\`; status: pending, running, retrying, durable |
 | holder, waiting | \`{workflow_id, requested_at}\`; the holder also has its \`version\`                          |
 | history         | \`{version, workflow_id, status, at}\`; status: live, failed, cancelled, lost               |
+| counts          | \`{condemned, condemned_bytes, removed, removed_bytes, damaged}\`: records                  |
 | error           | \`{code, message, stage, retryable, serving, log_tail}\`                                    |
 `;
 
@@ -76,6 +77,7 @@ const exitCodes = `## Exit codes
 | 10   | control plane cannot be reached, nothing was started               | yes              |
 | 11   | builder unavailable                                                | yes              |
 | 12   | not replicated in time (\`--wait-for replicated\`)                   | yes              |
+| 13   | the registry stores something damaged (\`registry scrub\`)           | no               |
 | 124  | this client stopped waiting, the run goes on                       | yes: attaches    |
 | 130  | detached, the run goes on                                          | yes: attaches    |
 `;

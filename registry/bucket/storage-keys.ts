@@ -21,6 +21,7 @@ import { type Repository, type Tag, isRepository } from "../../oci/repository.ts
  *   auth/
  *     signing-keys/<10 digits>                    {createdAtMs, privateKey}: signs access tokens; written only if absent, the last one signs
  *     deploy-tokens/<id>                          {secretSha256, org, app?, actions, …}: who may pull and push what
+ *   garbage/strays-swept                          {atMs}: when all bytes were last compared with what names them
  *   releases/<org>/<app>/
  *     versions/<10 digits>.json                   one release, written only if absent
  *     keys/<sha256 of the idempotency key>.json   the same release
@@ -50,6 +51,7 @@ export const storageKeys = {
   referrer: (repository: Repository, subject: Digest, artifactType: string | undefined, digest: Digest) =>
     `${storageKeys.referrersOfType(repository, subject, artifactType)}${pathOf(digest)}`,
   deleting: (repository: Repository, digest: Digest) => `${storageKeys.repository(repository)}deleting/${pathOf(digest)}`,
+  straysSwept: "garbage/strays-swept",
   signingKeys: "auth/signing-keys/",
   signingKey: (number: number) => `${storageKeys.signingKeys}${String(number).padStart(10, "0")}`,
   deployTokens: "auth/deploy-tokens/",

@@ -1,14 +1,17 @@
-import { z } from "zod";
+import type { BlobRecord } from "../blobs/record-life.ts";
+import { DamagedRecordError, readRecordObject } from "../blobs/record-object.ts";
 import type { Bucket } from "../bucket/bucket.ts";
-import { parseRecord } from "../bucket/records.ts";
 import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
 
-const named = z.looseObject({ key: z.string() });
 const readsAtATime = 16;
+
+/** about 20 MB: so many bytes are looked for in the records at a time */
+const mostPerRound = 100_000;
 
 /**
  * Removes bytes that neither an upload nor a digest names: what S3 still wrote for a process that was killed, after its upload had been
- * removed. Reads every digest record, so it belongs to the collection of garbage, not to every sweep.
+ * removed. Reads every digest record, so it belongs to the collection of garbage, not to every sweep. A record that cannot be read may
+ * name any bytes: then nothing is removed.
  *
  * The order makes it safe: bytes first, then uploads, then digests. An upload is removed only after the digest names its bytes, so what
  * is missing among the uploads is found among the digests.
@@ -20,24 +23,41 @@ export async function sweepStrayBytes(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const latestMs = Date.now() - idleMs;
-  const strays = new Set<string>();
+  const found: string[] = [];
+  let strays = new Set<string>();
+  const endRound = async () => {
+    await dropNamed(bucket, strays, signal);
+    if (!dryRun) for (const key of strays) await bucket.delete(key, signal);
+    found.push(...strays);
+    strays = new Set();
+  };
   for await (const { key, changedAtMs } of bucket.walk(storageKeys.allBytes, signal)) {
     if (changedAtMs <= latestMs) strays.add(key);
+    if (strays.size === mostPerRound) await endRound();
   }
+  await endRound();
+  return found;
+}
+
+async function dropNamed(bucket: Bucket, strays: Set<string>, signal: AbortSignal): Promise<void> {
+  if (strays.size === 0) return;
   const open = new Set<string>();
   for await (const { key } of bucket.walk(storageKeys.allUploads, signal)) open.add(uploadOfState(key) ?? "");
   for (const key of strays) {
     if (open.has(uploadOfBytes(key) ?? "none")) strays.delete(key);
   }
-  for await (const record of readAll(bucket, storageKeys.allDigests, signal)) strays.delete(record.key);
-  if (!dryRun) for (const key of strays) await bucket.delete(key, signal);
-  return [...strays];
+  try {
+    for await (const record of readAll(bucket, storageKeys.allDigests, signal)) strays.delete(record.key);
+  } catch (error) {
+    if (!(error instanceof DamagedRecordError)) throw error;
+    strays.clear();
+  }
 }
 
-async function* readAll(bucket: Bucket, prefix: string, signal: AbortSignal): AsyncGenerator<z.infer<typeof named>> {
+async function* readAll(bucket: Bucket, prefix: string, signal: AbortSignal): AsyncGenerator<BlobRecord> {
   const read = async (keys: readonly string[]) =>
-    (await Promise.all(keys.map(async (key) => parseRecord(named, await bucket.get(key, signal))))).filter(
-      (record) => record !== undefined,
+    (await Promise.all(keys.map(async (key) => readRecordObject(bucket, key, signal)))).flatMap((found) =>
+      found === undefined ? [] : [found.record],
     );
   let batch: string[] = [];
   for await (const { key } of bucket.walk(prefix, signal)) {

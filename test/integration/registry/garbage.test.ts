@@ -1,18 +1,18 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Descriptor } from "../../../oci/descriptor.ts";
-import { type Digest, digestOf } from "../../../oci/digest.ts";
-import { mediaTypes } from "../../../oci/media-types.ts";
-import { parseManifestReference } from "../../../oci/reference.ts";
+import type { Digest } from "../../../oci/digest.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
 import { abandonedMs } from "../../../registry/blobs/record-life.ts";
 import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
+import { formatRecord } from "../../../registry/bucket/records.ts";
 import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { createGarbageCollector } from "../../../registry/garbage/collector.ts";
+import { sweepStraysDaily } from "../../../registry/garbage/sweep-strays-daily.ts";
 import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
+import { type StoredImages, createStoredImages } from "./stored-images.ts";
 
 const signal = AbortSignal.timeout(15 * 60_000);
 setMaxListeners(0, signal);
@@ -23,12 +23,14 @@ describe("garbage collection", () => {
   let scratch: ScratchBucket;
   let bucket: Bucket;
   let store: S3Store;
+  let images: StoredImages;
   let repository: Repository;
 
   beforeEach(async () => {
     scratch = await openScratchBucket();
     bucket = createBucket(scratch);
     store = openS3Store(scratch);
+    images = createStoredImages(store, signal);
     repository = parseRepository(`garbage/${randomUUID()}`);
   });
   afterEach(async () => {
@@ -36,21 +38,9 @@ describe("garbage collection", () => {
     await scratch[Symbol.asyncDispose]();
   });
 
-  const push = async (bytes: Buffer, into = repository): Promise<Descriptor> => {
-    const { id } = await store.uploads.start(into, signal);
-    await store.uploads.append(into, id, undefined, Readable.from([bytes]), signal);
-    return store.uploads.finish(into, id, digestOf(bytes), signal);
-  };
-  const pushManifest = async (tag: string, blobs: readonly Descriptor[], into = repository): Promise<Digest> => {
-    const [config, ...layers] = blobs;
-    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.imageManifest, config, layers }));
-    return (await store.manifests.write(into, parseManifestReference(tag), mediaTypes.imageManifest, bytes, signal)).digest;
-  };
-  const isThere = async (digest: Digest, from = repository): Promise<boolean> =>
-    store.blobs.read(from, digest, undefined, signal).then(
-      async ({ body }) => digestOf(Buffer.concat((await body.toArray()) as Buffer[])) === digest,
-      () => false,
-    );
+  const push = (bytes: Buffer, into = repository) => images.push(into, bytes);
+  const pushManifest = (tag: string, blobs: readonly Descriptor[], into = repository) => images.pushManifest(into, tag, blobs);
+  const isThere = (digest: Digest, from = repository) => images.isThere(from, digest);
   /** A pass as it would be so many hours from now. */
   const pass = async (hoursFromNow: number, { dryRun = false, most = 100_000 } = {}) => {
     const collector = createGarbageCollector({ bucket, mostCandidates: most });
@@ -162,5 +152,23 @@ describe("garbage collection", () => {
     const [broken] = [await push(randomBytes(10)), await push(randomBytes(10))];
     await bucket.put(storageKeys.blob(repository, broken.digest), Buffer.from("{"), signal);
     expect(await pass(25)).toMatchObject({ links: { condemned: 1, damaged: 1 } });
+  });
+
+  it("removes bytes that nothing names once a day, and none at all while a record cannot be read", async () => {
+    const sound = await push(randomBytes(10));
+    const strayKey = storageKeys.bytes("0".repeat(32), "1");
+    await bucket.put(strayKey, Buffer.from("stray"), signal);
+    const sweep = (dryRun = false) => sweepStraysDaily(bucket, { idleMs: 0, dryRun }, signal);
+    const record = await bucket.get(storageKeys.digest(sound.digest), signal);
+    await bucket.put(storageKeys.digest(sound.digest), Buffer.from("{"), signal);
+    expect(await sweep(true)).toBe(0);
+    await bucket.put(storageKeys.digest(sound.digest), record!.bytes, signal);
+    expect(await sweep(true)).toBe(1);
+    expect(await sweep()).toBe(1);
+    expect(await scratch.keys("bytes/")).toHaveLength(1);
+    await bucket.put(strayKey, Buffer.from("stray"), signal);
+    expect(await sweep()).toBe(0);
+    await bucket.put(storageKeys.straysSwept, formatRecord({ atMs: Date.now() - 25 * hourMs }), signal);
+    expect(await sweep()).toBe(1);
   });
 });
