@@ -41,13 +41,15 @@ export type BodyIntake = {
 const claimedParts = 16;
 /** while parts are sent, the state learns of them at least so often: what a crash may cost */
 const writtenDownEveryMs = 2_000;
-/** whoever fills a part for longer than this gives way to those who wait */
-const patienceMs = 1_000;
+/** whoever fills a part for longer than this gives way to those who wait; whoever is slow as well, sooner */
+const turnMs = 1_000;
+const slowTurnMs = 100;
+const slowBytesPerMs = 1_000;
 
 /** S3 requests that go on after the client has left; the S3 client has its own time limits. */
 const unhurried = new AbortController().signal;
 
-type Part = { readonly buffer: Buffer; filled: number; readonly sinceMs: number };
+type Part = { readonly buffer: Buffer; filled: number; readonly filledBefore: number; readonly sinceMs: number };
 /** bytes after the last part: in memory, in an object of their own, or both */
 type Rest = { readonly sizeBytes: number; readonly bytes?: Buffer | undefined; readonly key?: string };
 
@@ -91,7 +93,7 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
       }
       tails.drop(rest?.bytes);
       rest = undefined;
-      return { buffer, filled: bytes.length, sinceMs: Date.now() };
+      return { buffer, filled: bytes.length, filledBefore: bytes.length, sinceMs: Date.now() };
     } catch (error) {
       buffers.release(buffer);
       throw error;
@@ -158,7 +160,7 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
 
   return {
     take: async (chunk, signal) => {
-      if (part !== undefined && buffers.wanted && Date.now() - part.sinceMs > patienceMs) await setAside(false);
+      if (part !== undefined && buffers.wanted && isTurnOver(part)) await setAside(false);
       for (let left = chunk; left.length > 0;) {
         part ??= await openPart(signal);
         const count = left.copy(part.buffer, part.filled);
@@ -200,6 +202,11 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
       await dropBytes(bucket, made);
     },
   };
+}
+
+function isTurnOver({ filled, filledBefore, sinceMs }: Part): boolean {
+  const heldMs = Date.now() - sinceMs;
+  return heldMs > turnMs || (heldMs > slowTurnMs && filled - filledBefore < heldMs * slowBytesPerMs);
 }
 
 function tailOf(rest: Rest | undefined): { key: string; sizeBytes: number } | undefined {

@@ -22,11 +22,15 @@ export async function endAndClean(
   if (ended === undefined) return false;
   const { id, state } = ended;
   if (state.multipart !== undefined) await abortMultipart(bucket, state.multipart, signal);
-  const published = state.digest === undefined ? undefined : await keyOfDigest(bucket, state.digest, signal);
-  const keys = await bucket.list(storageKeys.bytesOf(id), {}, signal);
-  await Promise.all(keys.filter((key) => key !== published).map((key) => bucket.delete(key, signal)));
+  await removeBytes(bucket, id, state.digest, signal);
   await states.remove(id, signal);
   return true;
+}
+
+async function removeBytes(bucket: Bucket, id: string, digest: Digest | undefined, signal: AbortSignal): Promise<void> {
+  const published = digest === undefined ? undefined : await keyOfDigest(bucket, digest, signal);
+  const keys = await bucket.list(storageKeys.bytesOf(id), {}, signal);
+  await Promise.all(keys.filter((key) => key !== published).map((key) => bucket.delete(key, signal)));
 }
 
 /** Whatever state of life its record is in: bytes that any record names are the collector's. */

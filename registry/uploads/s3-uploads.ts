@@ -20,8 +20,8 @@ import { type StoredState, createUploadStates, lostAgainstOther } from "./upload
 /** sessions whose hash goes on in memory; the bytes of others are read once more when they end */
 const mostSessions = 2000;
 const mostAborts = 5;
-/** how long a client may be silent before it lends its memory to others */
-const patienceMs = 1_000;
+/** how long a client may be silent before it lends its memory to those who wait for some */
+const patienceMs = 200;
 
 export type S3Uploads = UploadStore & {
   /** the memory for parts on their way to S3 */

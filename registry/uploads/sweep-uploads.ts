@@ -20,7 +20,7 @@ export async function sweepUploads(bucket: Bucket, { idleMs }: SweepOptions, sig
   await sweepMultiparts(bucket, Date.now() - idleMs, signal);
 }
 
-const endedAtATime = 8;
+const endedAtATime = 16;
 
 async function sweepStates(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
   const states = createUploadStates(bucket);
