@@ -2,6 +2,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 import type {
   DeployInput,
+  DeployTokenView,
   GarbageCounts,
   HttpCheck,
   MachineGroup,
@@ -132,4 +133,13 @@ export interface RegistryActivities {
   scrubBlobs(input: { quarantine: boolean }): Promise<ScrubReport>;
   /** Follows every link, manifest and tag; with a repository only its, and hashes its blobs, too. */
   scrubRepositories(input: { quarantine: boolean; repository?: Repository }): Promise<ScrubReport>;
+}
+
+/** Activities of `control` about the registry's deploy tokens. */
+export interface DeployTokenActivities {
+  /** Written only if absent; a second write of the same token is a success. */
+  writeDeployToken(token: DeployTokenView & { secretSha256: string }): Promise<DeployTokenView>;
+  readDeployTokens(input: { org?: string }): Promise<DeployTokenView[]>;
+  /** Null when there is none of that id. */
+  markDeployTokenRevoked(input: { id: string; revokedAtMs: number }): Promise<DeployTokenView | null>;
 }

@@ -2,12 +2,14 @@ import { Client } from "@temporalio/client";
 import { Worker } from "@temporalio/worker";
 import pino from "pino";
 import { createControlActivities } from "../activities/control.ts";
+import { createDeployTokenActivities } from "../activities/deploy-tokens.ts";
 import { createRegistryActivities } from "../activities/registry.ts";
 import { garbageSettings } from "../config/garbage-settings.ts";
 import { controlTaskQueue } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
+import { createDeployTokens } from "../registry/auth/deploy-tokens.ts";
 import { createBucket } from "../registry/bucket/bucket.ts";
 import { observeS3Calls } from "../registry/observe/s3-calls.ts";
 import { createReleaseLedger } from "../registry/releases/release-ledger.ts";
@@ -32,6 +34,7 @@ observeS3Calls(s3);
 const client = new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins });
 const activities = {
   ...createControlActivities({ ledger: createReleaseLedger({ s3, bucket }), client, hosts: [settings.hostId] }),
+  ...createDeployTokenActivities(createDeployTokens(createBucket({ s3, bucket }))),
   ...createRegistryActivities({ bucket: createBucket({ s3, bucket }), uploadIdleMs: uploadDefaults.idleMs }),
 };
 

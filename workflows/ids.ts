@@ -7,6 +7,8 @@ export const workflowIds = {
   collectGarbage: (dryRun: boolean) => (dryRun ? "registry/collect-garbage/dry-run" : "registry/collect-garbage"),
   scrubRegistry: (repository: string | undefined) => (repository === undefined ? "registry/scrub" : `registry/scrub/${repository}`),
   replicateImage: (repository: string, digest: Digest) => `replicate/${repository}/${digest}`,
+  deployToken: (id: string, change: "create" | "revoke") => `token/${id}/${change}`,
+  deployTokenList: (unique: string) => `tokens/list/${unique}`,
 } as const;
 
 /** Search attributes registered at set-up, all of type Keyword; never secret, never encrypted. */

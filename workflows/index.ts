@@ -1,5 +1,6 @@
 export { app } from "./app.ts";
 export { collectGarbage } from "./collect-garbage.ts";
 export { deploy } from "./deploy.ts";
+export { createDeployToken, listDeployTokens, revokeDeployToken } from "./deploy-tokens.ts";
 export { replicateImage } from "./replicate-image.ts";
 export { scrubRegistry } from "./scrub-registry.ts";

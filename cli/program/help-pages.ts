@@ -50,6 +50,8 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | \`doctor\`                       | \`{schema_version, checks: [{name, ok, detail, fix}]}\`                                                                                                                                |
 | \`registry gc\`                  | \`{schema_version, workflow_id, dry_run, repositories, repository_blobs: counts, blobs: counts, stray_bytes_objects, links: {ui}}\`; without \`--wait\` only the workflow and its link   |
 | \`registry scrub\`               | \`{schema_version, workflow_id, blobs, bytes, repository_blobs, manifests, tags, damaged, damages: [{kind, key, expected, found, quarantined}], links: {ui}}\`                         |
+| \`tokens create\`                | \`{schema_version, token, …one of the list}\`                                                                                                                                          |
+| \`tokens list\`                  | \`{schema_version, tokens: [{id, name, org, app, actions, created_at, expires_at, revoked_at}]}\`                                                                                      |
 | \`demo\`                         | \`{url, ui, run, steps: [{name, ms}]}\`: the steps are those that this call took                                                                                                       |
 
 | part            | shape                                                                                     |

@@ -4,6 +4,7 @@ import { addDeployCommands } from "./deploy-commands.ts";
 import { addInspectCommands } from "./inspect-commands.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
 import { addStackCommands } from "./stack-commands.ts";
+import { addTokenCommands } from "./token-commands.ts";
 
 /** Runs a command's body; it decides what becomes of the exit code and of errors. */
 export type Run = (options: { verbose?: boolean; output?: string }, body: () => Promise<number>) => Promise<void>;
@@ -19,6 +20,7 @@ export function createProgram(run: Run): Command {
   addStackCommands(program, run);
   addDeployCommands(program, run);
   addInspectCommands(program, run);
+  addTokenCommands(program, run);
   addRegistryCommands(program, run);
   return program;
 }
