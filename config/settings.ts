@@ -111,7 +111,7 @@ export const settingsSchema = z.strictObject({
   }),
   /** where traces go, when OTEL_EXPORTER_OTLP_ENDPOINT names no other place: base address of an OTLP/HTTP collector; absent: nowhere */
   tracing: z.strictObject({ otlpEndpoint: z.url() }).optional(),
-  /** PEM file that builders and base images trust beside their own, for networks with a re-signing proxy */
+  /** PEM file that builders, base images and the clients of `registry.url` trust beside their own: a re-signing proxy, a CA of one's own */
   caBundle: absolutePath.optional(),
 });
 

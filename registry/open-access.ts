@@ -5,7 +5,7 @@ import { createRegistryAuth } from "./auth/registry-auth.ts";
 import { createPresignedRedirect } from "./blobs/presigned-redirect.ts";
 import { createBucket } from "./bucket/bucket.ts";
 import { createS3Client } from "./bucket/s3-client.ts";
-import { readTlsPair } from "./tls/tls-files.ts";
+import { TlsError, readTlsPair } from "./tls/tls-files.ts";
 
 /**
  * How the registry is reached, as its settings have it: with tokens, over HTTPS, and from the bucket itself.
@@ -17,6 +17,11 @@ export async function openAccess(
   signal: AbortSignal,
 ): Promise<Pick<RegistryAppOptions, "auth" | "tls" | "locateBlob">> {
   const { auth, tls, redirect, url, systemToken } = registry;
+  if (tls !== undefined && !url.startsWith("https:")) {
+    throw new TlsError(
+      `Cannot serve HTTPS: registry.url is "${url}", expected one that begins with https:, as clients are sent there for tokens`,
+    );
+  }
   const bucket = createBucket({ s3, bucket: s3Settings.bucket });
   return {
     ...(auth === "tokens" ? { auth: createRegistryAuth({ bucket, url, ...(systemToken === undefined ? {} : { systemToken }) }) } : {}),

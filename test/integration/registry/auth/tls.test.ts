@@ -116,6 +116,13 @@ describe("a registry over HTTPS", () => {
     });
     expect(digestOf(stdout)).toBe(source.digest);
 
+    const regctlEnv = { ...env, REGCTL_CONFIG: at("regctl.json") };
+    const regctl = (...args: string[]) => exec(path.join(inject("toolsBinDir"), "regctl"), args, { env: regctlEnv });
+    const ca = await readFile(at("ca.pem"), "utf8");
+    await regctl("registry", "set", host, "--cacert", ca);
+    await regctl("registry", "login", host, "-u", "slipway", "-p", systemToken);
+    await regctl("blob", "head", `${host}/acme/web`, source.digest);
+
     // a pair of which only one half has been written yet changes nothing
     await writeFile(at("live.pem"), await readFile(at("second.pem")));
     await expect.poll(() => process.log(), { timeout: 10_000 }).toContain("keeping the old certificate");
@@ -125,6 +132,13 @@ describe("a registry over HTTPS", () => {
     await rm(at("live.pem"));
     await appendFile(at("live.key"), "\n");
     expect(await servedBy(process.url)).toBe("second");
+  });
+
+  it("does not start with an address of its own that is not HTTPS", async () => {
+    await using scratch = await openScratchBucket();
+    const tls = { certFile: at("first.pem"), keyFile: at("first.key") };
+    await using process = await start(scratch.bucket, { url: "http://127.0.0.1:1", tls });
+    await expect(process.start()).rejects.toThrow("expected one that begins with https:");
   });
 
   it("does not start with a certificate that cannot be used, and says why", async () => {
