@@ -64,11 +64,12 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
     scope.setErrorHandler((error, request, reply) => {
       const gone = reply.raw.destroyed;
       tracks.get(request)?.failed(error);
-      if (!(error instanceof DistributionError && error.status < 500) && !gone) {
+      sendDistributionError(reply, error);
+      if (reply.statusCode >= 500 && !gone) {
         const { requestId, traceId, method, path } = tracks.get(request)?.record() ?? { method: request.method, path: pathOf(request) };
         log?.error({ err: error, requestId, traceId, method, path }, "request failed");
       }
-      return sendDistributionError(reply, error);
+      return reply;
     });
     scope.addHook("onResponse", async (request) => {
       drainRequest(request.raw);
