@@ -1,18 +1,23 @@
 import type { Bucket } from "../bucket/bucket.ts";
-import { type BlobRecord, planForCollector, removalMs } from "../blobs/record-life.ts";
+import { type BlobRecord, planForCollector, removalMs as usualRemovalMs } from "../blobs/record-life.ts";
 import { DamagedRecordError, type RecordObject, markRecord, readRecordObject } from "../blobs/record-object.ts";
 import type { Candidate } from "./candidates.ts";
 import { type GarbageCounts, noGarbage } from "./counts.ts";
 import type { GarbagePolicy } from "./policy.ts";
 
-export type CollectDeps = { readonly bucket: Bucket; readonly policy: GarbagePolicy };
+export type CollectDeps = {
+  readonly bucket: Bucket;
+  readonly policy: GarbagePolicy;
+  /** how long after its mark a record may still be deleted */
+  readonly removalMs?: number;
+};
 
 /**
  * Takes an unreferenced record one step further. Must be called after the references were read, with a policy whose pass began before.
  * @param removeBytes what goes before the record itself does
  */
 export async function collectRecord(
-  { bucket, policy }: CollectDeps,
+  { bucket, policy, removalMs = usualRemovalMs }: CollectDeps,
   { key, changedAtMs }: Candidate,
   removeBytes: (record: BlobRecord, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
@@ -32,7 +37,7 @@ export async function collectRecord(
       return isDone ? { ...noGarbage, condemned: 1, condemnedBytes: sizeBytes } : noGarbage;
     }
     case "remove": {
-      const isDone = policy.dryRun || (await remove(bucket, key, found, removeBytes, signal));
+      const isDone = policy.dryRun || (await remove({ bucket, removalMs }, key, found, removeBytes, signal));
       return isDone ? { ...noGarbage, removed: 1, removedBytes: sizeBytes } : noGarbage;
     }
   }
@@ -43,7 +48,7 @@ export async function collectRecord(
  * later than `removalMs` after the mark; and a cancelled pass still ends what it has marked, as pushers wait for it.
  */
 async function remove(
-  bucket: Bucket,
+  { bucket, removalMs }: Required<Omit<CollectDeps, "policy">>,
   key: string,
   found: RecordObject,
   removeBytes: (record: BlobRecord, signal: AbortSignal) => Promise<void>,
