@@ -67,10 +67,11 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
 
 function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering"> {
   const client = createRegistryClient(settings, { connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
-  const own = createUpstreamStore(client, { downMs: upstreamDownMs });
+  const own = createUpstreamStore(client, { downMs: upstreamDownMs, isOurs: true });
   const copies = new Map<string, ReadableStore>();
   const ofHost = (host: string): ReadableStore => {
-    const known = copies.get(host) ?? createUpstreamStore(client, { downMs: upstreamDownMs, rename: (name) => copyOf(host, name) });
+    const known =
+      copies.get(host) ?? createUpstreamStore(client, { downMs: upstreamDownMs, isOurs: true, rename: (name) => copyOf(host, name) });
     // a stranger's list of hosts must not grow ours for ever
     if (copies.size < 100) copies.set(host, known);
     return known;

@@ -10,6 +10,8 @@ export type UpstreamOptions = {
   readonly rename?: (repository: Repository) => Repository;
   /** how long a registry that could not be reached is not asked again */
   readonly downMs: number;
+  /** it knows us: a 401 means that our token is wrong, and nothing about what we asked for */
+  readonly isOurs?: boolean;
 };
 
 /** A question that only wants headers waits no longer than this. */
@@ -19,7 +21,10 @@ const questionTimeoutMs = 5_000;
  * A registry as a store to read from. Bodies are hashed on their way through. What it may not tell counts as absent; what it cannot
  * tell is UNAVAILABLE, at once for a while after it could not be reached.
  */
-export function createUpstreamStore(client: DistributionClient, { rename = (name) => name, downMs }: UpstreamOptions): ReadableStore {
+export function createUpstreamStore(
+  client: DistributionClient,
+  { rename = (name) => name, downMs, isOurs = false }: UpstreamOptions,
+): ReadableStore {
   let downUntilMs = 0;
 
   async function ask<T>(question: () => Promise<T | undefined>): Promise<T | undefined> {
@@ -28,7 +33,7 @@ export function createUpstreamStore(client: DistributionClient, { rename = (name
       return await question();
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
-      if (isRefusal(error)) return undefined;
+      if (isRefusal(error) && !(isOurs && error.status === 401)) return undefined;
       if (error.code === "CONNECT_FAILED" || error.code === "TIMEOUT") downUntilMs = Date.now() + downMs;
       throw unavailable(client, error.message, error);
     }
