@@ -61,8 +61,10 @@ export function createManifestStore(parts: ManifestStoreParts): ManifestStore {
         return { descriptor, bytes: await readBlobBytes(ns, descriptor.digest, { limitBytes: manifestLimitBytes }, signal) };
       });
     },
-    async write(repository, reference, mediaType, bytes, signal) {
+    async write(repository, reference, mediaType, bytes, signal, { mayReplace } = {}) {
       requireOwnRepository(org, repository);
+      // image records have no compare-and-swap
+      if (mayReplace !== undefined) throw new DistributionError("UNSUPPORTED", { feature: "If-Match and If-None-Match of a push" });
       const descriptor = describe(reference, mediaType, bytes);
       const manifest = parseManifest(bytes, mediaType);
       return asDistributionErrors(() =>

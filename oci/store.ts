@@ -75,6 +75,11 @@ export interface ManifestStore {
 export type ManifestWriteOptions = {
   /** tags that are to name the manifest beside its reference (distribution-spec, "Pushing Manifests": `?tag=`) */
   readonly tags?: readonly Tag[];
+  /**
+   * Asked with what the tag of the reference names, right before it is moved; false leaves it, with PRECONDITION_FAILED. A store that
+   * cannot keep the promise refuses with UNSUPPORTED.
+   */
+  readonly mayReplace?: (current: Digest | undefined) => boolean;
 };
 
 export type WrittenManifest = Descriptor & {

@@ -14,6 +14,19 @@ export function isKnownToClient(request: FastifyRequest, digest: string): boolea
   return noneMatch !== undefined && listsEntityTag(noneMatch, digest, "weak");
 }
 
+/**
+ * What `If-Match` and `If-None-Match` of a push say about the tag it moves, undefined being one that is free: with `If-None-Match: *` a
+ * tag is never written over, with `If-Match: "<digest>"` only what the client has seen is replaced.
+ */
+export function replacementRule(request: FastifyRequest): ((current: string | undefined) => boolean) | undefined {
+  const [match, noneMatch] = [header(request, "if-match"), header(request, "if-none-match")];
+  if (match === undefined && noneMatch === undefined) return undefined;
+  return (current) => {
+    if (match !== undefined && (current === undefined || !listsEntityTag(match, current, "strong"))) return false;
+    return noneMatch === undefined || current === undefined || !listsEntityTag(noneMatch, current, "weak");
+  };
+}
+
 /** Whether a range may be served: without `If-Range`, or when it names this entity (RFC 9110, 13.1.5). */
 export function allowsRange(request: FastifyRequest, digest: string): boolean {
   const ifRange = header(request, "if-range");

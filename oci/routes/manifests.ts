@@ -3,7 +3,7 @@ import { manifestLimitBytes } from "../manifest.ts";
 import type { Descriptor } from "../descriptor.ts";
 import { formatManifestReference } from "../reference.ts";
 import { type Tag, isTag } from "../repository.ts";
-import { isKnownToClient } from "./conditions.ts";
+import { isKnownToClient, replacementRule } from "./conditions.ts";
 import { type DistributionCall, type EndpointOf, header } from "./distribution-call.ts";
 import type { OpenBody } from "./open-body.ts";
 import { readWholeBody } from "./request-body.ts";
@@ -48,8 +48,10 @@ export async function writeManifest(
 ): Promise<void> {
   const mediaType = parseMediaType(header(request, "content-type"));
   const tags = endpoint.reference.kind === "digest" ? parseTags(query.getAll("tag")) : [];
+  const mayReplace = endpoint.reference.kind === "tag" ? replacementRule(request) : undefined;
   const bytes = await readLimited(header(request, "content-length"), openBody);
-  const written = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal, { tags });
+  const more = { tags, ...(mayReplace === undefined ? {} : { mayReplace }) };
+  const written = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal, more);
   const location = `/v2/${endpoint.repository}/manifests/${formatManifestReference(endpoint.reference)}`;
   if (tags.length > 0 && written.tags !== undefined) reply.header("oci-tag", written.tags.join(", "));
   if (written.subject !== undefined) reply.header("oci-subject", written.subject);

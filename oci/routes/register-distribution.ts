@@ -123,7 +123,8 @@ async function traced({ endpoint, request, reply }: DistributionCall, track: Req
 
 /** Sends the reader of a blob elsewhere, when there is such a place for it; a conditional read is answered here. */
 async function redirected({ endpoint, request, reply, signal }: DistributionCall, locate: DistributionOptions["redirectBlob"]) {
-  if (locate === undefined || endpoint.kind !== "readBlob" || request.headers["if-none-match"] !== undefined) return false;
+  const isConditional = ["if-match", "if-none-match", "if-range"].some((name) => request.headers[name] !== undefined);
+  if (locate === undefined || endpoint.kind !== "readBlob" || isConditional) return false;
   const location = await locate(request, endpoint as EndpointOf<"readBlob">, signal);
   if (location === undefined) return false;
   await reply.code(307).headers({ location, "docker-content-digest": endpoint.digest, "cache-control": "no-store" }).send();

@@ -31,9 +31,9 @@ export function createS3Manifests(bucket: Bucket, blobs: Pick<BlobStore, "stat">
         const digest = reference.kind === "digest" ? reference.digest : (await resolve(repository, reference, signal))?.digest;
         return digest === undefined ? undefined : readManifest(bucket, repository, digest, signal);
       },
-      write: (repository, reference, mediaType, bytes, signal, { tags = [] } = {}) =>
+      write: (repository, reference, mediaType, bytes, signal, { tags = [], ...rule } = {}) =>
         within(writeTimeoutMs, signal, (bounded) =>
-          writeManifest({ bucket, blobs }, { repository, reference, mediaType, bytes, tags }, bounded),
+          writeManifest({ bucket, blobs }, { repository, reference, mediaType, bytes, tags, ...rule }, bounded),
         ),
       tags: (repository, page, signal) => listTags(bucket, repository, page, signal),
     },

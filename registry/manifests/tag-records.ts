@@ -29,17 +29,26 @@ export async function readTag(bucket: Bucket, repository: Repository, tag: Tag, 
   return { mediaType: record.mediaType, digest: record.digest, size: record.size };
 }
 
-/** Makes a tag name a manifest. Of two writers at a time the one that comes second wins, and nothing of the first is left. */
+/** Whether a tag may be moved off what it names. */
+export type TagRule = (current: Digest | undefined) => boolean;
+
+/**
+ * Makes a tag name a manifest. Of two writers at a time the one that comes second wins, and nothing of the first is left.
+ * @throws DistributionError PRECONDITION_FAILED when the rule says no to what the tag names right before.
+ */
 export async function moveTag(
   bucket: Bucket,
   repository: Repository,
   tag: Tag,
   descriptor: Descriptor,
+  mayReplace: TagRule | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  await changeTag(bucket, repository, tag, signal, (current) =>
-    current?.deletedAtMs === undefined && current?.digest === descriptor.digest ? undefined : descriptor,
-  );
+  await changeTag(bucket, repository, tag, signal, (current) => {
+    const named = current?.deletedAtMs === undefined ? current?.digest : undefined;
+    if (mayReplace?.(named) === false) throw new DistributionError("PRECONDITION_FAILED", { tag, found: named ?? "no such tag" });
+    return named === descriptor.digest ? undefined : descriptor;
+  });
 }
 
 /**

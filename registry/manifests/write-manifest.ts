@@ -13,7 +13,7 @@ import { awaitDeletion, isBeingDeleted } from "./deletion.ts";
 import { storeManifest } from "./manifest-content.ts";
 import { writeReferrer } from "./referrers.ts";
 import { type ChildSources, requireChildren } from "./require-children.ts";
-import { moveTag } from "./tag-records.ts";
+import { type TagRule, moveTag, readTag } from "./tag-records.ts";
 
 export type ManifestPush = {
   readonly repository: Repository;
@@ -21,6 +21,8 @@ export type ManifestPush = {
   readonly mediaType: string;
   readonly bytes: Uint8Array;
   readonly tags: readonly Tag[];
+  /** for the tag of the reference */
+  readonly mayReplace?: TagRule;
 };
 
 /** a push that meets this many deletions of the same manifest in a row loses */
@@ -28,13 +30,16 @@ const mostAttempts = 5;
 
 /** Stores a manifest whose children are all here, and makes it known: to the referrers of its subject first, to its tags last. */
 export async function writeManifest(sources: ChildSources, push: ManifestPush, signal: AbortSignal): Promise<WrittenManifest> {
-  const { repository, reference, mediaType, bytes } = push;
+  const { repository, reference, mediaType, bytes, mayReplace } = push;
   const descriptor: Descriptor = { mediaType, digest: digestFor(reference, bytes), size: bytes.length };
   const manifest = parseManifest(bytes, mediaType);
   const tags = reference.kind === "tag" ? [reference.tag] : push.tags;
+  if (mayReplace !== undefined) await requireReplaceable(sources.bucket, repository, tags, mayReplace, signal);
   await requireChildren(sources, repository, manifest, signal);
   for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-    await makeKnown(sources.bucket, repository, { manifest, descriptor, bytes, tags }, signal);
+    // once moved, the tag names this manifest, which the rule may not know
+    const rule = attempt === 1 && mayReplace !== undefined ? { mayReplace } : {};
+    await makeKnown(sources.bucket, repository, { manifest, descriptor, bytes, tags, ...rule }, signal);
     if (await isWhole(sources.bucket, repository, descriptor.digest, tags, signal)) {
       return { ...descriptor, tags, ...(manifest.subject === undefined ? {} : { subject: manifest.subject.digest }) };
     }
@@ -48,12 +53,27 @@ type KnownManifest = {
   readonly descriptor: Descriptor;
   readonly bytes: Uint8Array;
   readonly tags: readonly Tag[];
+  readonly mayReplace?: TagRule;
 };
+
+/** Looks before anything is stored; what happens later, moving the tag finds out. */
+async function requireReplaceable(
+  bucket: Bucket,
+  repository: Repository,
+  tags: readonly Tag[],
+  mayReplace: TagRule,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const tag of tags) {
+    const found = (await readTag(bucket, repository, tag, signal))?.digest;
+    if (!mayReplace(found)) throw new DistributionError("PRECONDITION_FAILED", { tag, found: found ?? "no such tag" });
+  }
+}
 
 async function makeKnown(
   bucket: Bucket,
   repository: Repository,
-  { manifest, descriptor, bytes, tags }: KnownManifest,
+  { manifest, descriptor, bytes, tags, mayReplace }: KnownManifest,
   signal: AbortSignal,
 ): Promise<void> {
   const { digest } = descriptor;
@@ -65,7 +85,7 @@ async function makeKnown(
       : [writeReferrer(bucket, repository, manifest.subject.digest, referrerOf(manifest, descriptor), signal)]),
     ...tags.map((tag) => bucket.put(`${storageKeys.taggedAs(repository, digest)}${tag}`, formatRecord({}), signal)),
   ]);
-  await Promise.all(tags.map((tag) => moveTag(bucket, repository, tag, descriptor, signal)));
+  await Promise.all(tags.map((tag) => moveTag(bucket, repository, tag, descriptor, mayReplace, signal)));
 }
 
 /**

@@ -166,6 +166,29 @@ describe("the Distribution API of the registry", () => {
       expect((await send("GET", `/v2/${repository}/manifests/absent`, { "if-none-match": "*" })).status).toBe(404);
     });
 
+    it("take a tag's place only where the push allows it, and only one of those that race", async () => {
+      const repository = await newRepository();
+      const [first, second] = [emptyArtifact({ artifactType: "a/1" }), emptyArtifact({ artifactType: "a/2" })];
+      const push = (bytes: Buffer, condition: Record<string, string>) =>
+        pushManifest(repository, "t", bytes, { ...imageType, ...condition });
+      const named = async () => (await send("HEAD", `/v2/${repository}/manifests/t`)).headers["docker-content-digest"];
+      expect((await push(first, { "if-match": "*" })).status).toBe(412);
+      expect((await push(first, { "if-none-match": "*" })).status).toBe(201);
+      const refused = await push(second, { "if-none-match": "*" });
+      expect([refused.status, errorOf(refused)]).toEqual([
+        412,
+        { code: "DENIED", message: "precondition failed", detail: { tag: "t", found: digestOf(first) } },
+      ]);
+      expect((await send("HEAD", `/v2/${repository}/manifests/${digestOf(second)}`)).status).toBe(404);
+      expect((await push(second, { "if-match": `"${digestOf(second)}"` })).status).toBe(412);
+      expect(await named()).toBe(digestOf(first));
+      const racing = Array.from({ length: 8 }, (_, at) => emptyArtifact({ artifactType: `a/racing-${at}` }));
+      const answers = await Promise.all(racing.map((bytes) => push(bytes, { "if-match": `"${digestOf(first)}"` })));
+      const won = answers.findIndex(({ status }) => status === 201);
+      expect(answers.map(({ status }) => status)).toEqual(racing.map((_, at) => (at === won ? 201 : 412)));
+      expect(await named()).toBe(digestOf(racing[won]!));
+    });
+
     it("are gone at once when they are deleted, with their tags", async () => {
       const repository = await newRepository();
       const bytes = emptyArtifact();

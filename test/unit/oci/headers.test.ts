@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { DistributionError } from "../../../oci/errors.ts";
 import { formatReceived, parseChunkRange, parseRangeHeader } from "../../../oci/routes/byte-range.ts";
-import { allowsRange, isKnownToClient } from "../../../oci/routes/conditions.ts";
+import { allowsRange, isKnownToClient, replacementRule } from "../../../oci/routes/conditions.ts";
 import { announceNextPage, parsePage } from "../../../oci/routes/pages.ts";
 
 const codeOf = (act: () => unknown): unknown => {
@@ -97,6 +97,19 @@ describe("conditions", () => {
     [{ "if-match": `"${digest}"`, "if-none-match": `"${digest}"` }, true],
   ])("%j is %j", (headers, expected) => {
     expect(known(headers)).toBe(expected);
+  });
+
+  it.each([
+    [{ "if-none-match": "*" }, [true, false, false]],
+    [{ "if-none-match": `"${digest}"` }, [true, false, true]],
+    [{ "if-match": "*" }, [false, true, true]],
+    [{ "if-match": `"${digest}"` }, [false, true, false]],
+    [{ "if-match": `W/"${digest}"` }, [false, false, false]],
+    [{ "if-match": "*", "if-none-match": `"${digest}"` }, [false, false, true]],
+  ])("%j lets a push replace nothing, this, another: %j", (headers, expected) => {
+    const rule = replacementRule({ headers } as unknown as FastifyRequest)!;
+    expect([undefined, digest, other].map(rule)).toEqual(expected);
+    expect(replacementRule({ headers: {} } as unknown as FastifyRequest)).toBeUndefined();
   });
 
   it("serves a range only of the entity that If-Range names", () => {
