@@ -13,9 +13,12 @@ const malformed = { status: 400, message: "malformed HTTP request" };
  * connection: where the next request would begin, nobody can say. For the option `clientErrorHandler`.
  */
 export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  const pending = (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
+  if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return void socket.destroy();
+  // what cannot be read comes after a request that could: that one is answered first, and is the last
+  if (pending?.req.complete === true && !pending.writableFinished) return void pending.once("close", () => socket.destroy());
   // an answer that has begun cannot be taken back
-  const hasBegun = (socket as { _httpMessage?: ServerResponse })._httpMessage?.headersSent === true;
-  if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable || hasBegun) return void socket.destroy();
+  if (pending?.headersSent === true) return void socket.destroy();
   const { status, message } = refusals[error.code ?? ""] ?? malformed;
   const body = JSON.stringify({ errors: [{ code: "UNSUPPORTED", message }] });
   const headers = ["content-type: application/json; charset=utf-8", `content-length: ${Buffer.byteLength(body)}`, "connection: close"];

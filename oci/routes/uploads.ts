@@ -8,6 +8,8 @@ import { type DistributionCall, type EndpointOf, header } from "./distribution-c
 import type { OpenBody } from "./open-body.ts";
 import { announcesBody } from "./request-body.ts";
 
+const startTimeoutMs = 30_000;
+
 type UploadCall<K extends "uploadStatus" | "appendUpload" | "finishUpload" | "abortUpload"> = DistributionCall<EndpointOf<K>>;
 
 /** end-4a, end-4b, end-4c and end-11: a session, a whole blob in one request, or a mount from another repository. */
@@ -66,7 +68,8 @@ async function tryMount({ endpoint, query, store, signal }: DistributionCall<End
 async function pushWhole({ endpoint, query, store, reply, signal }: DistributionCall<EndpointOf<"startUpload">>, openBody: OpenBody) {
   const { repository } = endpoint;
   const digest = parseDigestQuery(query.get("digest"));
-  const { id } = await store.uploads.start(repository, signal, digestAlgorithm(digest));
+  // a start that is cut off may have happened all the same, and leave an upload whose id nobody knows
+  const { id } = await store.uploads.start(repository, AbortSignal.timeout(startTimeoutMs), digestAlgorithm(digest));
   try {
     await store.uploads.append(repository, id, 0, openBody(), signal);
     const descriptor = await store.uploads.finish(repository, id, digest, signal);
