@@ -73,7 +73,7 @@ export async function openArena(profileDir?: string): Promise<Arena> {
     runDir: path.join(dir, "run"),
     hostId: "bench",
     tools,
-    ports: { ...preferredPorts, registry: slipwayPort, s3: s3Port },
+    ports: { ...preferredPorts, registry: slipwayPort, s3: s3Port, metrics: await anyFreePort() },
     s3Keys: keys,
     ipv4Pool: "10.99.0.0/16",
   });
