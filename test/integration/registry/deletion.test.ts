@@ -51,10 +51,12 @@ describe("deletion beside pushes, at two instances over one bucket", () => {
       const repository = await newRepository();
       const bytes = emptyArtifact({ subject, annotations: { round: String(round) } });
       const digest = digestOf(bytes);
+      const startedAt = performance.now();
       await push(one!, repository, "t", bytes);
+      const pushMs = performance.now() - startedAt;
       await Promise.all([
-        soon(12).then(() => push(one!, repository, "t", bytes)),
-        soon(12).then(() => other!.deletes!.manifest(repository, digest, signal)),
+        soon(pushMs / 2).then(() => push(one!, repository, "t", bytes)),
+        soon(pushMs * 1.5).then(() => other!.deletes!.manifest(repository, digest, signal)),
       ]);
       const [byDigest, byTag, referrers] = [
         await resolved(repository, digest),
