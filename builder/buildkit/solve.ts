@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { ClientError, Metadata } from "nice-grpc";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { tracing } from "../../oci/tracing.ts";
 import { type Buildkit, openBuildkit } from "./client.ts";
 import { BuilderLost, solveError } from "./errors.ts";
 import { type BuildPlan, exporterAttrs, frontendAttrs } from "./frontend-attrs.ts";
@@ -54,7 +55,8 @@ export async function solve(input: SolveInput, { signal, onEvent }: SolveOptions
         FrontendAttrs: frontendAttrs(input),
         Exporters: [{ Type: "image", Attrs: exporterAttrs(input) }],
       },
-      { signal: stop, onTrailer: (received) => (trailer = received) },
+      // BuildKit goes on with the trace, in what it asks the mirror for
+      { signal: stop, metadata: new Metadata(tracing.headers()), onTrailer: (received) => (trailer = received) },
     );
     const progress = await following;
     return { exporterDigest: parseDigest(answer.ExporterResponse["containerimage.digest"] ?? ""), ...countSteps(progress) };

@@ -35,7 +35,8 @@ export async function openOtlpCollector(): Promise<OtlpCollector> {
   const receive = async (request: IncomingMessage, reply: ServerResponse): Promise<void> => {
     const body = Buffer.concat((await request.toArray()) as Buffer[]);
     const text = (request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body).toString();
-    spans.push(...spansOf(JSON.parse(text) as Export));
+    // daemons that are not ours find the collector by the same variable, and send Protobuf
+    if (request.headers["content-type"] === "application/json") spans.push(...spansOf(JSON.parse(text) as Export));
     reply.writeHead(200, { "content-type": "application/json" }).end("{}");
   };
   const server = createServer((request, reply) => void receive(request, reply));
