@@ -131,10 +131,13 @@ describe("the command", () => {
     await writeFile(instancePaths.settings(dataDir), JSON.stringify(settings));
     await start("listed", "a");
     await expect
-      .poll(async () => {
-        const { stdout } = await slipway(dataDir, ["runs", "list", "--org", org, "-o", "json", "-n", "50"], { cwd: dataDir });
-        return (JSON.parse(stdout) as { runs: { key: string }[] }).runs.map(({ key }) => key);
-      })
+      .poll(
+        async () => {
+          const { stdout } = await slipway(dataDir, ["runs", "list", "--org", org, "-o", "json", "-n", "50"], { cwd: dataDir });
+          return (JSON.parse(stdout) as { runs: { key: string }[] }).runs.map(({ key }) => key);
+        },
+        { timeout: 20_000 },
+      )
       .toContain("listed");
   });
 });
