@@ -54,7 +54,7 @@ export function createRegistryApp({
     store: auth === undefined ? store : (request) => auth.storeFor(store, request),
     ...(log === undefined ? {} : { log }),
     ...(metrics === undefined ? {} : { onRecord: (record) => metrics.request(record) }),
-    ...(auth === undefined ? {} : { authorize: auth.authorize }),
+    ...(auth === undefined ? {} : { authorize: (request, reply) => auth.authorize(request, reply) }),
     ...(locateBlob === undefined
       ? {}
       : { redirectBlob: (request, { repository, digest }, signal) => locateBlob(request.ip, repository, digest, signal) }),
