@@ -5,7 +5,7 @@ import { digestOf } from "../../../oci/digest.ts";
 import { DistributionError } from "../../../oci/errors.ts";
 import { formatReceived, parseChunkRange, parseRangeHeader } from "../../../oci/routes/byte-range.ts";
 import { allowsRange, isKnownToClient, replacementRule } from "../../../oci/routes/conditions.ts";
-import { announceNextPage, parsePage } from "../../../oci/routes/pages.ts";
+import { announceNextPage, longestPage, parsePage } from "../../../oci/routes/pages.ts";
 
 const codeOf = (act: () => unknown): unknown => {
   try {
@@ -133,12 +133,14 @@ describe("pages", () => {
 
   it.each([
     ["n=10&last=a", { limit: 10, last: "a" }],
-    ["last=", { last: "" }],
-    ["", {}],
+    ["n=0", { limit: 0 }],
+    ["last=", { limit: longestPage, last: "" }],
+    ["", { limit: longestPage }],
+    ["n=999999999", { limit: longestPage }],
     ["n=x", "PAGE_INVALID"],
     ["n=-1", "PAGE_INVALID"],
     ["n=", "PAGE_INVALID"],
-    ["n=12345678901", "PAGE_INVALID"],
+    [`n=${"1".repeat(16)}`, "PAGE_INVALID"],
   ])("%j asks for %j", (query, expected) => {
     expect(codeOf(() => parsePage(new URLSearchParams(query)))).toEqual(expected);
   });
