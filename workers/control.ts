@@ -47,6 +47,9 @@ const worker = await Worker.create({
   plugins,
   identity: `control@${settings.hostId}`,
   maxConcurrentActivityTaskExecutions: 50,
+  // a cancellation arrives with the answer to a heartbeat, and a killed pass goes on from the last one
+  maxHeartbeatThrottleInterval: "1s",
+  defaultHeartbeatThrottleInterval: "1s",
   // a killed worker's workflows go on elsewhere after this long; a task that comes late is only replayed
   stickyQueueScheduleToStartTimeout: "2s",
   shutdownGraceTime: "4s",

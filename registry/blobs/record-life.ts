@@ -11,7 +11,8 @@ export type BlobRecord = { readonly key: string; readonly sizeBytes: number };
  *    ├────────pusher: before it relies on it─────┘                                                      │
  *    └────────pusher: when the collector died in the middle (`abandonedMs`)─────────────────────────────┘
  *
- * quarantined: its bytes were found damaged. It counts as absent, and whoever brings the bytes again replaces it.
+ * quarantined: its bytes were found damaged. It counts as absent, and whoever brings the bytes again replaces it. docs/races.md has every
+ * order in which pushers and collectors can meet.
  */
 export type RecordLife = { readonly state: "live" } | { readonly state: "condemned" | "dying" | "quarantined"; readonly atMs: number };
 

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 describe("every recorded history replays on today's code", () => {
-  it("there are histories of every end of a deploy, of an app and of a replication", () => {
+  it("there are histories of every end of a deploy, of an app, of a replication and of the care for the registry", () => {
     expect(names).toEqual(
       expect.arrayContaining([
         "app-many-turns.json",
@@ -34,6 +34,9 @@ describe("every recorded history replays on today's code", () => {
         "deploy-waited-for-its-turn.json",
         "deploy-workers-killed-in-build.json",
         "replicate-image-durable.json",
+        "collect-garbage.json",
+        "scrub-registry.json",
+        "scrub-repository-damaged.json",
       ]),
     );
   });

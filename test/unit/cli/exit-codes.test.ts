@@ -17,6 +17,7 @@ test.each<[Outcome, number]>([
   [{ kind: "control plane unreachable" }, 10],
   [{ kind: "failed", code: "BUILDER_UNAVAILABLE" }, 11],
   [{ kind: "not replicated" }, 12],
+  [{ kind: "damaged" }, 13],
   [{ kind: "wait expired" }, 124],
   [{ kind: "interrupted" }, 130],
 ])("%j ends the process with %d", (outcome, code) => expect(exitCodeOf(outcome)).toBe(code));
