@@ -25,7 +25,7 @@ type SigningKey = { readonly id: string; readonly createdAtMs: number; readonly 
 
 /** The keys that sign access tokens, the same for every instance over one bucket: the newest signs, all that are young enough verify. */
 export type SigningKeys = {
-  signer(nowMs: number, signal: AbortSignal): Promise<{ readonly id: string; readonly privateKey: CryptoKey }>;
+  signer(nowMs: number, signal: AbortSignal): Promise<SigningKey>;
   /** The public half of a key, by the id that a token names; undefined when it is none of ours or too old. */
   verifier(id: string, nowMs: number, signal: AbortSignal): Promise<CryptoKey | undefined>;
 };
@@ -38,7 +38,7 @@ export function createSigningKeys(bucket: Bucket): SigningKeys {
   let rotating: Promise<void> | undefined;
 
   const look = (nowMs: number, signal: AbortSignal): Promise<void> => {
-    looking ??= readKeys(bucket, keys, signal)
+    looking ??= readKeys(bucket, signal)
       .then((found) => {
         keys = found;
         lookedAtMs = nowMs;
@@ -85,11 +85,10 @@ async function generateRecord(createdAtMs: number): Promise<z.infer<typeof signi
   return signingKeyRecord.parse({ createdAtMs, privateKey: await exportJWK(privateKey) });
 }
 
-/** All keys in the order of their numbers; those that are known are not read again. */
-async function readKeys(bucket: Bucket, known: readonly SigningKey[], signal: AbortSignal): Promise<readonly SigningKey[]> {
+/** All keys in the order of their numbers; read anew, as an operator may have removed one whose number another one has now. */
+async function readKeys(bucket: Bucket, signal: AbortSignal): Promise<readonly SigningKey[]> {
   const ids = (await bucket.list(storageKeys.signingKeys, {}, signal)).map((key) => key.slice(storageKeys.signingKeys.length));
-  const read = ids.map(async (id) => known.find((key) => key.id === id) ?? (await readKey(bucket, id, signal)));
-  return (await Promise.all(read)).filter((key) => key !== undefined);
+  return (await Promise.all(ids.map((id) => readKey(bucket, id, signal)))).filter((key) => key !== undefined);
 }
 
 async function readKey(bucket: Bucket, id: string, signal: AbortSignal): Promise<SigningKey | undefined> {

@@ -9,7 +9,7 @@ import { createRegistryAuth } from "../../../../registry/auth/registry-auth.ts";
 import { type Bucket, createBucket } from "../../../../registry/bucket/bucket.ts";
 import { openS3Store } from "../../../../registry/s3-store.ts";
 import { anyFreePort } from "../../../../stack/free-port.ts";
-import { openScratchBucket } from "../scratch-bucket.ts";
+import { type ScratchBucket, openScratchBucket } from "../scratch-bucket.ts";
 
 export type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string };
 
@@ -17,6 +17,7 @@ export type GuardedRegistry = AsyncDisposable & {
   readonly url: string;
   readonly port: number;
   readonly bucket: Bucket;
+  readonly scratch: ScratchBucket;
   readonly systemToken: string;
   /** Keys of the bucket but for those of access control. */
   stored(): Promise<string[]>;
@@ -30,9 +31,9 @@ export type GuardedRegistry = AsyncDisposable & {
 
 const signal = AbortSignal.timeout(600_000);
 
-/** A registry with `auth: "tokens"` over a bucket of its own, in this process. */
-export async function openGuardedRegistry(): Promise<GuardedRegistry> {
-  const scratch = await openScratchBucket();
+/** A registry with `auth: "tokens"` in this process, over a bucket of its own or beside another one. */
+export async function openGuardedRegistry(beside?: { readonly scratch: ScratchBucket }): Promise<GuardedRegistry> {
+  const scratch = beside?.scratch ?? (await openScratchBucket());
   const bucket = createBucket({ s3: scratch.s3, bucket: scratch.bucket });
   const store = openS3Store(scratch);
   const port = await anyFreePort();
@@ -56,6 +57,7 @@ export async function openGuardedRegistry(): Promise<GuardedRegistry> {
     url,
     port,
     bucket,
+    scratch,
     systemToken,
     send,
     askToken,
@@ -75,7 +77,7 @@ export async function openGuardedRegistry(): Promise<GuardedRegistry> {
     [Symbol.asyncDispose]: async () => {
       await app.close();
       await store[Symbol.asyncDispose]();
-      await scratch[Symbol.asyncDispose]();
+      if (beside === undefined) await scratch[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeJwt, decodeProtectedHeader } from "jose";
+import { decodeJwt, decodeProtectedHeader, exportJWK } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDistributionClient } from "../../../../oci/distribution-client.ts";
 import { digestOf } from "../../../../oci/digest.ts";
@@ -165,6 +165,16 @@ describe("a client with a deploy token", () => {
     expect((await registry.send("HEAD", `/v2/acme/new/blobs/${digest}`, bearer)).status).toBe(200);
   });
 
+  it("uses at one instance what another one gave it", async () => {
+    await using other = await openGuardedRegistry(registry);
+    const { password } = await registry.deployToken({ actions: ["pull", "push"] });
+    const bearer = await other.bearer(password, "repository:acme/web:pull,push");
+    const started = await registry.send("POST", "/v2/acme/web/blobs/uploads/", bearer);
+    expect(started.status).toBe(202);
+    expect((await other.send("DELETE", started.headers.location!, bearer)).status).toBe(204);
+    expect((await other.send("GET", "/v2/other/web/tags/list", bearer)).status).toBe(401);
+  });
+
   it("that was revoked gets no new access token after seconds, on every instance", async () => {
     const { id, password } = await registry.deployToken({});
     expect((await registry.askToken(password, "")).status).toBe(200);
@@ -184,6 +194,17 @@ describe("signing keys", () => {
     const signers = await Promise.all(instances.map((keys) => keys.signer(Date.now(), signal)));
     expect(new Set(signers.map(({ id }) => id))).toEqual(new Set(["0000000001"]));
     expect(await other.bucket.list("auth/signing-keys/", {}, signal)).toEqual(["auth/signing-keys/0000000001"]);
+  });
+
+  it("that an operator removed are not used for longer than a minute, though a new one has their number", async () => {
+    await using other = await openGuardedRegistry();
+    const [one, two] = [createSigningKeys(other.bucket), createSigningKeys(other.bucket)];
+    const nowMs = Date.now();
+    const removed = (await one.signer(nowMs, signal)).publicKey;
+    await other.bucket.delete("auth/signing-keys/0000000001", signal);
+    const made = (await two.signer(nowMs, signal)).publicKey;
+    expect(await exportJWK(made)).not.toEqual(await exportJWK(removed));
+    expect(await exportJWK((await one.signer(nowMs + 60_000, signal)).publicKey)).toEqual(await exportJWK(made));
   });
 
   it("are replaced after 30 days; the one before verifies for a day more, and is then removed", async () => {
