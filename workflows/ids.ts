@@ -5,7 +5,8 @@ export const workflowIds = {
   deploy: (org: string, app: string, key: string) => `deploy/${org}/${app}/${key}`,
   app: (org: string, app: string) => `app/${org}/${app}`,
   collectGarbage: (dryRun: boolean) => (dryRun ? "registry/collect-garbage/dry-run" : "registry/collect-garbage"),
-  scrubRegistry: (repository: string | undefined) => (repository === undefined ? "registry/scrub" : `registry/scrub/${repository}`),
+  scrubRegistry: (repository: string | undefined, quarantine: boolean) =>
+    ["registry", quarantine ? "quarantine" : "scrub", ...(repository === undefined ? [] : [repository])].join("/"),
   replicateImage: (repository: string, digest: Digest) => `replicate/${repository}/${digest}`,
   deployToken: (id: string, change: "create" | "revoke") => `token/${id}/${change}`,
   deployTokenList: (unique: string) => `tokens/list/${unique}`,

@@ -24,13 +24,16 @@ export async function registryScrub({ repository, quarantine = false, output, ..
   await using controlPlane = await connectControlPlane(settings, "; nothing was looked at");
   const handle = await startRegistryWork<ScrubInput, ScrubReport>(controlPlane, {
     workflowType: "scrubRegistry",
-    workflowId: workflowIds.scrubRegistry(repository),
+    workflowId: workflowIds.scrubRegistry(repository, quarantine),
     input: { quarantine, ...(repository === undefined ? {} : { repository }) },
     summary: `registry: scrub ${repository ?? "everything"}${quarantine ? ", quarantine what is damaged" : ""}`,
   });
   const ui = controlPlane.uiOf(handle.workflowId);
   if (output === "text") toStderr(`==> ${handle.workflowId}\n    ${ui}\n`);
   const report = await endOf(controlPlane, handle);
+  if (repository !== undefined && report.links + report.manifests + report.tags + report.damaged === 0) {
+    throw new CliError(`Cannot scrub "${repository}": the registry holds nothing of it`, { tryCommand: "slipway registry scrub" });
+  }
   if (output === "text") {
     printLines(toStdout, scrubLines(report));
     printLines(toStderr, scrubHints(report));

@@ -94,7 +94,7 @@ for await (const { workflowId, runId } of client.workflow.list({
 await slipway(stack.dataDir, ["registry", "gc", "--wait"]);
 await save("collect-garbage", workflowIds.collectGarbage(false));
 await slipway(stack.dataDir, ["registry", "scrub"]);
-await save("scrub-registry", workflowIds.scrubRegistry(undefined));
+await save("scrub-registry", workflowIds.scrubRegistry(undefined, false));
 
 function assertIncludes(text: string, part: string): void {
   if (!text.includes(part)) throw new Error(`"${part}" is not in: ${text}`);
