@@ -42,8 +42,8 @@ describe("garbage collection", () => {
   const pushManifest = (tag: string, blobs: readonly Descriptor[], into = repository) => images.pushManifest(into, tag, blobs);
   const isThere = (digest: Digest, from = repository) => images.isThere(from, digest);
   /** A pass as it would be so many hours from now. */
-  const pass = async (hoursFromNow: number, { dryRun = false, most = 100_000 } = {}) => {
-    const collector = createGarbageCollector({ bucket, mostCandidates: most });
+  const pass = async (hoursFromNow: number, { dryRun = false, most = 100_000, over = bucket } = {}) => {
+    const collector = createGarbageCollector({ bucket: over, mostCandidates: most });
     const policy = { graceMs, passStartedAtMs: Date.now() + hoursFromNow * hourMs, dryRun };
     const links = await collector.collectLinks(policy, undefined, () => {}, signal);
     const digests = await collector.collectDigests(policy, undefined, () => {}, signal);
@@ -133,6 +133,37 @@ describe("garbage collection", () => {
     await pass(25);
     expect(await scratch.keys()).toEqual([]);
     expect(await isThere(stray.digest)).toBe(false);
+  });
+
+  it.each(["before", "after"] as const)("converges whenever it is killed, %s any of its changes", async (when) => {
+    for (let change = 1; ; change += 1) {
+      const into = parseRepository(`killed/${when}-${change}`);
+      const kept = [await push(Buffer.from("{}"), into), await push(randomBytes(20), into)];
+      await pushManifest("v1", kept, into);
+      await push(randomBytes(30), into);
+      let left = change;
+      const kill = async <T>(act: () => Promise<T>): Promise<T> => {
+        left -= 1;
+        if (left === 0 && when === "before") throw new Error("killed");
+        const result = await act();
+        if (left <= 0) throw new Error("killed");
+        return result;
+      };
+      const mortal: Bucket = {
+        ...bucket,
+        putIf: (...write) => kill(() => bucket.putIf(...write)),
+        delete: (...removal) => kill(() => bucket.delete(...removal)),
+      };
+      for (let passes = 0; passes < 3 && left > 0; passes += 1) await pass(25, { over: mortal }).catch(() => {});
+      for (let passes = 0; passes < 4; passes += 1) await pass(25);
+      for (const { digest } of kept) expect(await isThere(digest, into)).toBe(true);
+      expect(await scratch.keys(`repositories/killed:${when}-${change}/blobs/`)).toHaveLength(2);
+      // the config is the same for all
+      expect(await scratch.keys("digests/")).toHaveLength(1 + change);
+      expect(await scratch.keys("bytes/")).toHaveLength(1 + change);
+      // condemn, mark, delete the link; condemn, mark, delete the bytes, delete the record
+      if (left > 0) return expect(change).toBe(8);
+    }
   });
 
   it("goes on behind the repository at which it was cut off", async () => {
