@@ -3,7 +3,7 @@ import type { Bucket } from "../bucket/bucket.ts";
 import { digestOfKey } from "../bucket/storage-keys.ts";
 import { type GarbagePolicy, youngestCandidateMs } from "./policy.ts";
 
-/** about 25 MB: a round looks at the records of so many digests, and a pass makes as many rounds as it needs */
+/** about 30 MB: a round looks at the records of so many digests, and a pass makes as many rounds as it needs */
 export const mostCandidates = 100_000;
 
 export type Candidate = { readonly key: string; readonly changedAtMs: number };

@@ -29,7 +29,7 @@ export type GarbageCollector = {
   ): Promise<DigestsProgress>;
 };
 
-/** @param mostCandidates of one round, which bounds the memory that a pass takes; default 100 000 (about 25 MB) */
+/** @param mostCandidates of one round, which bounds the memory that a pass takes; default 100 000 (about 30 MB) */
 export function createGarbageCollector({ bucket, mostCandidates: most }: { bucket: Bucket; mostCandidates?: number }): GarbageCollector {
   const bound = most === undefined ? {} : { most };
   return {
