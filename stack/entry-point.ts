@@ -9,9 +9,16 @@ export const isCheckout = extension === ".ts";
 /** the checkout, or `dist` */
 export const codeDir = path.dirname(path.dirname(here));
 
+/**
+ * The chunks of a body are a few bytes of JavaScript and 64 KiB outside of its heap: a small young generation is collected before many of
+ * those have gathered. Seen: some 40 MiB less at 16 pushes at once, and no more CPU time.
+ */
+const nodeFlags: Readonly<Record<string, readonly string[]>> = { "registry/main": ["--max-semi-space-size=1"] };
+
 /** The command that runs a module of ours, named without extension: `registry/main`. */
-export function entryPoint(module: string): [string, string] {
+export function entryPoint(module: string): [string, ...string[]] {
   const ours = path.join(codeDir, "node_modules", ".bin", "node");
   // packages installed without their scripts lack it: the Node that runs this file does as well
-  return [isCheckout && existsSync(ours) ? ours : process.execPath, path.join(codeDir, `${module}${extension}`)];
+  const node = isCheckout && existsSync(ours) ? ours : process.execPath;
+  return [node, ...(nodeFlags[module] ?? []), path.join(codeDir, `${module}${extension}`)];
 }

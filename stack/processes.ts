@@ -8,7 +8,7 @@ import type { ProcessSpec } from "./process-spec.ts";
 export type StackContext = {
   readonly settingsFile: string;
   /** the command that runs a module of ours */
-  readonly entryPoint: (module: string) => readonly [string, string];
+  readonly entryPoint: (module: string) => readonly [string, ...string[]];
 };
 
 /** The processes of one host, as data. What the settings place elsewhere is not among them. */
