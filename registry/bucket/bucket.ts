@@ -107,7 +107,7 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         );
       }),
     putIf: async (...write) => (await swap(...write)) !== undefined,
-    delete: (key, signal) => guard(signal, async () => void (await s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal }))),
+    delete: async (key, signal) => void (await orAbsent(signal, () => s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal }))),
     list: (prefix, { limit = Number.POSITIVE_INFINITY, startAfter }, signal) =>
       guard(signal, async () => {
         const keys: string[] = [];

@@ -41,6 +41,8 @@ export type S3Requests = {
 
 const firstPauseMs = 50;
 const longestPauseMs = 5_000;
+/** versitygw stumbles over folders that a DELETE beside it has just emptied; no key of ours is the folder of another */
+const emptyFolderCodes: ReadonlySet<string> = new Set(["ExistingObjectIsDirectory", "ObjectParentIsFile"]);
 const mostSkewMs = 5 * 60_000;
 /** parts are as long as this or longer: their hash for the signature would cost as much as all else */
 const longBodyBytes = 1024 * 1024;
@@ -134,7 +136,7 @@ function isClockWrong({ $metadata, serverTimeMs }: S3RequestError, ourTimeMs: nu
 /** Everything that is no answer, and answers that ask to come again. */
 function mayPass(error: unknown): boolean {
   if (!(error instanceof S3RequestError)) return true;
-  return [408, 429, 500, 502, 503, 504].includes(error.$metadata.httpStatusCode);
+  return [408, 429, 500, 502, 503, 504].includes(error.$metadata.httpStatusCode) || emptyFolderCodes.has(error.name);
 }
 
 function timedOut(what: string): Error {

@@ -1,7 +1,10 @@
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Repository } from "../../oci/repository.ts";
 import type { BlobStore, DeleteStore, ManifestStore, ReferrerStore } from "../../oci/store.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { within } from "./deadline.ts";
 import { deleteManifest } from "./deletion.ts";
+import { createManifestCache } from "./manifest-cache.ts";
 import { readManifest, statManifest } from "./manifest-content.ts";
 import { createS3Referrers } from "./referrers.ts";
 import { listTags } from "./tag-list.ts";
@@ -11,6 +14,7 @@ import { writeManifest } from "./write-manifest.ts";
 /** far less than the grace of the collector, which relies on it: what a push found in the beginning is still there at its end */
 const writeTimeoutMs = 60_000;
 const deleteTimeoutMs = 60_000;
+const cacheBytes = 8 * 1024 * 1024;
 
 export type S3Manifests = {
   readonly manifests: ManifestStore;
@@ -20,16 +24,26 @@ export type S3Manifests = {
 
 /** Manifests, tags and referrers in a bucket. A manifest is accepted only when all that it names is in its repository. */
 export function createS3Manifests(bucket: Bucket, blobs: Pick<BlobStore, "stat">): S3Manifests {
+  const cache = createManifestCache(cacheBytes);
   const resolve: ManifestStore["resolve"] = (repository, reference, signal) =>
     reference.kind === "tag"
       ? readTag(bucket, repository, reference.tag, signal)
       : statManifest(bucket, repository, reference.digest, signal);
+  // a manifest goes only after the tags that name it: what a tag names at this moment is there
+  const readTagged = async (repository: Repository, descriptor: Descriptor, signal: AbortSignal) => {
+    const bytes = cache.get(repository, descriptor);
+    if (bytes !== undefined) return { descriptor, bytes };
+    const found = await readManifest(bucket, repository, descriptor.digest, signal);
+    if (found !== undefined) cache.keep(repository, found.descriptor, found.bytes);
+    return found;
+  };
   return {
     manifests: {
       resolve,
       read: async (repository, reference, signal) => {
-        const digest = reference.kind === "digest" ? reference.digest : (await resolve(repository, reference, signal))?.digest;
-        return digest === undefined ? undefined : readManifest(bucket, repository, digest, signal);
+        if (reference.kind === "digest") return readManifest(bucket, repository, reference.digest, signal);
+        const descriptor = await readTag(bucket, repository, reference.tag, signal);
+        return descriptor === undefined ? undefined : readTagged(repository, descriptor, signal);
       },
       write: (repository, reference, mediaType, bytes, signal, { tags = [], ...rule } = {}) =>
         within(writeTimeoutMs, signal, (bounded) =>

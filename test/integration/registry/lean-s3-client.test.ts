@@ -73,6 +73,18 @@ describe("the short way to S3", () => {
     expect((await buffer(body)).equals(Buffer.concat(parts))).toBe(true);
   });
 
+  it("puts objects into a folder that others empty at the same time", async () => {
+    const folder = `k/${randomUUID()}/x`;
+    const rounds = Array.from({ length: 4 }, async (_, index) => {
+      for (let count = 0; count < 40; count += 1) {
+        const object = await put(Buffer.from("1"), `${folder}/${index}`);
+        await s3.send(new DeleteObjectCommand(object));
+      }
+    });
+    await Promise.all(rounds);
+    expect(await scratch.keys(folder)).toEqual([]);
+  });
+
   it("is refused with wrong keys", async () => {
     const stranger = createS3Client({ ...inject("s3"), secretAccessKey: "wrong", forcePathStyle: true });
     const { Key } = await put(Buffer.from("1"));
