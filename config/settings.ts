@@ -51,7 +51,7 @@ export const settingsSchema = z.strictObject({
     systemToken: z.string().min(32, "expected at least 32 characters").optional(),
     /** HTTPS instead of HTTP; `url` then begins with https. Read anew when the files change */
     tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
-    /** how blobs are cut into parts for S3; absent: growing parts from 8 MiB on, in 48 MiB of memory */
+    /** how blobs are cut into parts for S3; absent: growing parts from 8 MiB on, in 40 MiB of memory */
     uploads: z
       .strictObject({
         /** uniform: all but the last are equal, as Cloudflare R2 wants them; 10,000 of them are then the largest blob */

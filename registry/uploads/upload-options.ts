@@ -13,7 +13,7 @@ export type S3UploadOptions = {
 
 export const uploadDefaults = {
   partPlan: { sizes: "growing", firstPartBytes: 8 * 1024 * 1024 },
-  partMemoryBytes: 48 * 1024 * 1024,
+  partMemoryBytes: 40 * 1024 * 1024,
   tailMemoryBytes: 16 * 1024 * 1024,
   idleMs: 24 * 60 * 60 * 1000,
 } as const satisfies Required<S3UploadOptions>;
