@@ -44,11 +44,12 @@ export async function run(args: readonly string[]): Promise<Record<string, unkno
   };
   const bench: Bench = { arena, rounds, layerBytes, note };
   await warmUp(bench);
+  if (wants("memory")) await measurePeakMemory(bench, Number(values["push-size"]) * mebi);
   const ceiling = wants("ceiling") ? await measureCeiling(bench) : {};
   if (wants("push")) await measurePushAndPull(bench);
   if (wants("clients")) await measureManyClients(bench, 8);
   if (wants("rate")) await measureRequestRate(bench);
-  if (wants("memory")) await measurePeakMemory(bench, Number(values["push-size"]) * mebi);
+  for (const { name, pid } of [arena.slipway, arena.distribution]) note(name, "peak RSS MiB, whole bench", peakRssBytes(pid) / mebi);
   return { ...summary(figures), ceiling, layerMiB: Number(values.size), pushMiB: Number(values["push-size"]) };
 }
 

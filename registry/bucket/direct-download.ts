@@ -6,8 +6,10 @@ import type { SignedRequest } from "./s3-requests.ts";
 const chunkBytes = 512 * 1024;
 /** one is filled while the other is on its way to the client */
 const chunks = 2;
-/** memory for downloads is at most this many times a megabyte; those beyond it go the ordinary way */
-const mostAtOnce = 32;
+/** each takes a megabyte; those beyond it go the ordinary way */
+const mostAtOnce = 24;
+/** kept for the next ones */
+const mostIdleRings = 4;
 const longestHeadBytes = 64 * 1024;
 const endOfHead = Buffer.from("\r\n\r\n");
 
@@ -147,6 +149,6 @@ class DirectDownload extends LendingBody {
 
   /** Memory that a reader never gives back is left to the garbage collector. */
   #release(): void {
-    if (this.#lentOut === 0) idleRings.push(this.#ring);
+    if (this.#lentOut === 0 && idleRings.length < mostIdleRings) idleRings.push(this.#ring);
   }
 }
