@@ -10,6 +10,19 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          exclude: ["test/integration/registry/**"],
+          globalSetup: ["test/support/global-setup.ts"],
+          pool: "forks",
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        // touches ports and buckets of its own only, so that it may run beside those of "integration"
+        test: {
+          name: "registry",
+          include: ["test/integration/registry/**/*.test.ts"],
           globalSetup: ["test/support/global-setup.ts"],
           pool: "forks",
           fileParallelism: false,
