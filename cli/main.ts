@@ -1,7 +1,8 @@
 import { CommanderError } from "commander";
 import type { CliError } from "./errors.ts";
 import { exitCodeOf, type Outcome } from "./exit-codes.ts";
-import { createProgram, type Run } from "./program/program.ts";
+import { createProgram } from "./program/program.ts";
+import type { Run } from "./program/run.ts";
 
 const run: Run = async (options, body) => {
   try {

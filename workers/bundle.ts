@@ -3,7 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type WorkflowBundle, bundleWorkflowCode } from "@temporalio/worker";
-import type { TemporalPlugin } from "../config/tracing/start-tracing.ts";
+import type { TemporalPlugin } from "../config/tracing/process-tracing.ts";
 import { writeFileAtomic } from "../config/write-file-atomic.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -12,6 +12,7 @@ import { entryPoint } from "../../stack/entry-point.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
 import { installTools } from "../../tools/install.ts";
 import { distributionConfig } from "./distribution-config.ts";
+import type { S3Access } from "./s3-access.ts";
 
 export type Contestant = {
   readonly name: "slipway" | "distribution";
@@ -19,13 +20,6 @@ export type Contestant = {
   readonly pid: number;
   /** Takes everything out of its bucket; not while it works. */
   empty(): Promise<void>;
-};
-
-export type S3Access = {
-  readonly endpoint: string;
-  readonly region: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
 };
 
 export type Arena = AsyncDisposable & {

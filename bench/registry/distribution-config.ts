@@ -1,4 +1,4 @@
-import type { S3Access } from "./contestants.ts";
+import type { S3Access } from "./s3-access.ts";
 
 /** CNCF distribution over S3 as its documentation has it, with its in-memory cache of blob descriptors; blobs go through it, not by redirect. */
 export function distributionConfig({ port, bucket, s3 }: { port: number; bucket: string; s3: S3Access }): string {

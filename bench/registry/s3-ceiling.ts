@@ -8,7 +8,7 @@ import {
   S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import type { S3Access } from "./contestants.ts";
+import type { S3Access } from "./s3-access.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { Layer } from "./layers.ts";
 

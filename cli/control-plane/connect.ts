@@ -1,7 +1,7 @@
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import type { Settings } from "../../config/settings.ts";
-import type { TemporalPlugin } from "../../config/tracing/start-tracing.ts";
+import type { TemporalPlugin } from "../../config/tracing/process-tracing.ts";
 import { CliError } from "../errors.ts";
 
 /** The control plane as the CLI sees it. Disposing closes the connection. */

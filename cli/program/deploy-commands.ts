@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { addApp, addCommand, addFollow, collect } from "./options.ts";
-import type { Run } from "./program.ts";
+import type { Run } from "./run.ts";
 
 export function addDeployCommands(program: Command, run: Run): void {
   addFollow(

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { addApp, addCommand, addOutput } from "./options.ts";
-import type { Run } from "./program.ts";
+import type { Run } from "./run.ts";
 
 export function addInspectCommands(program: Command, run: Run): void {
   addOutput(

@@ -3,11 +3,9 @@ import { versionLine } from "../commands/version.ts";
 import { addDeployCommands } from "./deploy-commands.ts";
 import { addInspectCommands } from "./inspect-commands.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
+import type { Run } from "./run.ts";
 import { addStackCommands } from "./stack-commands.ts";
 import { addTokenCommands } from "./token-commands.ts";
-
-/** Runs a command's body; it decides what becomes of the exit code and of errors. */
-export type Run = (options: { verbose?: boolean; output?: string }, body: () => Promise<number>) => Promise<void>;
 
 /** Every command with its options; nothing heavier than commander is loaded to make it. */
 export function createProgram(run: Run): Command {

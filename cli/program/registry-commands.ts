@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { addCommand, addOutput } from "./options.ts";
-import type { Run } from "./program.ts";
+import type { Run } from "./run.ts";
 
 export function addRegistryCommands(program: Command, run: Run): void {
   const registry = program

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { addCommand, addOutput } from "./options.ts";
-import type { Run } from "./program.ts";
+import type { Run } from "./run.ts";
 
 /** Loads a command that speaks gRPC with containerd, once the types of that are there. */
 async function withGrpcTypes<T>(options: { quiet?: boolean }, load: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { addCommand, addOutput, orgName } from "./options.ts";
-import type { Run } from "./program.ts";
+import type { Run } from "./run.ts";
 
 /** `slipway tokens`: who may pull from and push to the registry. */
 export function addTokenCommands(program: Command, run: Run): void {

@@ -4,7 +4,7 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes }
 import { BatchSpanProcessor, NodeTracerProvider, type SpanProcessor } from "@opentelemetry/sdk-trace-node";
 import { OpenTelemetryPlugin } from "@temporalio/interceptors-opentelemetry-v2";
 import { type SpanOptions, type Tracing, installTracing } from "../../oci/tracing.ts";
-import type { ProcessTracing } from "./start-tracing.ts";
+import type { ProcessTracing } from "./process-tracing.ts";
 
 export type OpenTelemetryOptions = {
   readonly service: string;

@@ -8,7 +8,8 @@ import {
   S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { type S3Answer, type S3Request, type S3Requests, type S3RequestsOptions, createS3Requests } from "./s3-requests.ts";
+import type { S3Answer, S3Request } from "./s3-request.ts";
+import { type S3Requests, type S3RequestsOptions, createS3Requests } from "./s3-requests.ts";
 
 export type LeanS3Options = Omit<S3RequestsOptions, "keys"> & { readonly accessKeyId: string; readonly secretAccessKey: string };
 

@@ -1,4 +1,4 @@
-import type { S3Answer, S3Request } from "./s3-requests.ts";
+import type { S3Answer, S3Request } from "./s3-request.ts";
 
 /** S3's refusal, of the shape that the SDK gives its own: `name` is the error code. */
 export class S3RequestError extends Error {

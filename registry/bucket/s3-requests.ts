@@ -1,21 +1,10 @@
 import { createHash } from "node:crypto";
-import { Agent, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { S3Answer, S3Request } from "./s3-request.ts";
 import { S3RequestError, readS3Error } from "./s3-request-error.ts";
 import { type SigningKeys, createRequestSigner, emptyPayload, encodePath, formatQuery, unsignedPayload } from "./sign-request.ts";
-
-export type S3Request = {
-  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
-  readonly bucket: string;
-  readonly key: string;
-  readonly query?: Readonly<Record<string, string>>;
-  /** lower-case names */
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
-};
-
-export type S3Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: IncomingMessage };
 
 /** A request ready to be sent. */
 export type SignedRequest = { readonly url: URL; readonly path: string; readonly headers: Readonly<Record<string, string>> };
