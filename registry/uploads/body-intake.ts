@@ -136,6 +136,8 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
       rest = { sizeBytes: filled, bytes: kept, ...(key === undefined ? {} : { key }) };
     } catch (error) {
       tails.drop(kept);
+      // it knows bytes that are nowhere now
+      hash = undefined;
       throw error;
     } finally {
       buffers.release(buffer);
@@ -182,7 +184,7 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
         // bytes are missing from here on: the client learns how far it came and sends them again
         hash = undefined;
         dropPart();
-        if (rest?.key !== initial.tail?.key) dropRest();
+        if (rest?.key === undefined || rest.key !== initial.tail?.key) dropRest();
       }
       const body = { rest: tailOf(rest), lastSentPart: isClaimed && isAllStored ? nextPart - 1 : undefined };
       if (isClaimed || body.rest?.key !== initial.tail?.key) {

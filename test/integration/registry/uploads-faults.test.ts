@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { parseRepository } from "../../../oci/repository.ts";
@@ -93,6 +94,26 @@ describe("uploads over an S3 that fails", () => {
     await using sweeping = openS3Store({ ...scratch, idleMs: 0 });
     await sweeping.sweep(signal);
     expect([await scratch.keys("uploads/"), await scratch.multipartUploads()]).toEqual([[], 0]);
+  });
+
+  it("never take bytes for received that were lost on their way out of shared memory", async () => {
+    const bytes = randomBytes(1000);
+    await using tight = openS3Store({ s3, bucket: scratch.bucket, partMemoryBytes: 8 * mebibyte, tailMemoryBytes: 0 });
+    const { id } = await tight.uploads.start(repository, signal);
+    faulty.decide = (request) => (isBytes(request) && request.url.includes(id) ? "slow-down" : "pass");
+    const silent = new Readable({ read: () => {} });
+    silent.push(bytes.subarray(0, 500));
+    const losing = tight.uploads.append(repository, id, 0, silent, signal);
+    const failed = expect(losing).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    while (tight.partMemory.lentBytes === 0) await sleep(5);
+    const other = await tight.uploads.start(repository, signal);
+    await tight.uploads.append(repository, other.id, 0, Readable.from([randomBytes(10)]), signal);
+    await failed;
+
+    faulty.decide = () => "pass";
+    expect((await tight.uploads.status(repository, id, signal)).receivedBytes).toBe(0);
+    await tight.uploads.append(repository, id, 0, Readable.from([bytes.subarray(500)]), signal);
+    await expect(tight.uploads.finish(repository, id, digestOf(bytes), signal)).rejects.toMatchObject({ code: "DIGEST_INVALID" });
   });
 
   it("need few requests for a small blob", async () => {
