@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -8,7 +9,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { openDownload } from "./open-download.ts";
-import { isAbsent, isConditionalConflict, isPreconditionFailed, toStorageError } from "./s3-errors.ts";
+import { isAbsent, isConditionalConflict, isPreconditionFailed, isUnanswered, toStorageError } from "./s3-errors.ts";
 
 export type StoredObject = { readonly bytes: Uint8Array; readonly etag: string; readonly contentType: string };
 export type ObjectInfo = { readonly sizeBytes: number; readonly etag: string; readonly contentType: string };
@@ -33,8 +34,11 @@ export type Bucket = {
   putIf(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<boolean>;
   /** The same, for whoever goes on from what was written: its ETag, or undefined when the condition did not hold. */
   swap(condition: WriteCondition, key: string, bytes: Uint8Array, signal: AbortSignal, contentType?: string): Promise<string | undefined>;
-  /** Removing what is not there is no error. */
-  delete(key: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Removing what is not there is no error. `only` is what it holds, for a key that others write anew as soon as it is free: when an answer
+   * is lost, it is deleted again only while it still holds that.
+   */
+  delete(key: string, signal: AbortSignal, only?: Uint8Array): Promise<void>;
   /** Keys under a prefix in byte order, at most `limit`. */
   list(prefix: string, page: { limit?: number; startAfter?: string }, signal: AbortSignal): Promise<readonly string[]>;
   /** All objects under a prefix, fetched page by page; with `startAfter` those after that key. */
@@ -43,6 +47,8 @@ export type Bucket = {
 
 const mostConflicts = 5;
 const pageSize = 1000;
+const mostDeletes = 5;
+const deletePauseMs = 50;
 
 export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: string }): Bucket {
   const at = (Key: string) => ({ Bucket: name, Key });
@@ -77,20 +83,38 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
       }
     });
 
+  const get: Bucket["get"] = (key, signal) =>
+    orAbsent(signal, async () => {
+      const found = await s3.send(new GetObjectCommand(at(key)), { abortSignal: signal });
+      const bytes = (await found.Body?.transformToByteArray()) ?? new Uint8Array();
+      return { bytes, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
+    });
+
+  const remove: Bucket["delete"] = async (key, signal, only) => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal });
+        return;
+      } catch (error) {
+        if (isAbsent(error)) return;
+        if (signal.aborted || attempt === mostDeletes || !isUnanswered(error)) throw toStorageError(error, signal);
+      }
+      await guard(signal, () => sleep(deletePauseMs * 2 ** attempt, undefined, { signal }));
+      const found = only === undefined ? undefined : await get(key, signal);
+      if (only !== undefined && (found === undefined || Buffer.compare(found.bytes, only) !== 0)) return;
+    }
+  };
+
   return {
     s3,
     name,
     swap,
+    get,
+    delete: remove,
     head: (key, signal) =>
       orAbsent(signal, async () => {
         const found = await s3.send(new HeadObjectCommand(at(key)), { abortSignal: signal });
         return { sizeBytes: found.ContentLength ?? 0, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
-      }),
-    get: (key, signal) =>
-      orAbsent(signal, async () => {
-        const found = await s3.send(new GetObjectCommand(at(key)), { abortSignal: signal });
-        const bytes = (await found.Body?.transformToByteArray()) ?? new Uint8Array();
-        return { bytes, etag: found.ETag ?? "", contentType: found.ContentType ?? "" };
       }),
     stream: (key, range, signal, lengthBytes) =>
       orAbsent(signal, () => {
@@ -107,7 +131,6 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         );
       }),
     putIf: async (...write) => (await swap(...write)) !== undefined,
-    delete: async (key, signal) => void (await orAbsent(signal, () => s3.send(new DeleteObjectCommand(at(key)), { abortSignal: signal }))),
     list: (prefix, { limit = Number.POSITIVE_INFINITY, startAfter }, signal) =>
       guard(signal, async () => {
         const keys: string[] = [];

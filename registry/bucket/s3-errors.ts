@@ -24,6 +24,12 @@ export function isRefusedPart(error: unknown): boolean {
   return ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"].includes(name);
 }
 
+/** S3 may have done what it was asked for, or not. */
+export function isUnanswered(error: unknown): boolean {
+  const status = (error as S3Failure).$metadata?.httpStatusCode;
+  return status === undefined || status === 408 || status >= 500;
+}
+
 /** What a failure of S3 means to a client of the registry; an abort stays an abort. */
 export function toStorageError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;

@@ -99,7 +99,7 @@ export function createS3Requests(options: S3RequestsOptions): S3Requests {
         signal?.throwIfAborted();
         const isSkewed = error instanceof S3RequestError && isClockWrong(error, Date.now() + skewMs);
         if (isSkewed) skewMs = error.serverTimeMs! - Date.now();
-        if (count >= options.maxAttempts || !(isSkewed || mayPass(error))) throw error;
+        if (count >= options.maxAttempts || !(isSkewed || mayPass(error, request))) throw error;
       }
       await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, signal === undefined ? {} : { signal });
     }
@@ -122,9 +122,13 @@ function isClockWrong({ $metadata, serverTimeMs }: S3RequestError, ourTimeMs: nu
   return $metadata.httpStatusCode === 403 && Math.abs((serverTimeMs ?? ourTimeMs) - ourTimeMs) > mostSkewMs;
 }
 
-/** Everything that is no answer, and answers that ask to come again. */
-function mayPass(error: unknown): boolean {
-  if (!(error instanceof S3RequestError)) return true;
+/**
+ * Everything that is no answer, and answers that ask to come again. But a DELETE whose answer was lost may have been executed, and what
+ * others wrote there since must not go with it: whoever deletes repeats that one himself.
+ */
+function mayPass(error: unknown, { method }: S3Request): boolean {
+  if (!(error instanceof S3RequestError)) return method !== "DELETE";
+  if (method === "DELETE") return [429, 503].includes(error.$metadata.httpStatusCode) || emptyFolderCodes.has(error.name);
   return [408, 429, 500, 502, 503, 504].includes(error.$metadata.httpStatusCode) || emptyFolderCodes.has(error.name);
 }
 

@@ -12,12 +12,12 @@ import { type Repository, type Tag, isRepository } from "../../oci/repository.ts
  *   repositories/<name, "/" as ":">/
  *     blobs/<algorithm>/<hex>                     {key, sizeBytes, …}: this repository has that blob
  *     manifests/<algorithm>/<hex>                 the manifest's own bytes, its media type as Content-Type
- *     tags/<tag>                                  {mediaType, digest, size, deletedAtMs?}; changed only by compare-and-swap
+ *     tags/<tag>                                  {mediaType, digest, size, revision, deletedAtMs?}; changed only by compare-and-swap
  *     tagged/<algorithm>/<hex>/<tag>              {}: this tag names that manifest, or did once; goes with the manifest
  *     referrers/<algorithm>/<hex of the subject>/
  *       <16 hex of the artifact type's sha256>/
  *         <algorithm>/<hex>                       {mediaType, digest, size, artifactType?, annotations?}: a manifest with that subject
- *     deleting/<algorithm>/<hex>                  {atMs}: the manifest, its tags and its referrer entry are being deleted
+ *     deleting/<algorithm>/<hex>                  {atMs, revision}: the manifest, its tags and its referrer entry are being deleted
  *   auth/
  *     signing-keys/<10 digits>                    {createdAtMs, privateKey}: signs access tokens; written only if absent, the last one signs
  *     deploy-tokens/<id>                          {secretSha256, org, app?, actions, …}: who may pull and push what

@@ -1,5 +1,12 @@
 import type { Bucket } from "../bucket/bucket.ts";
-import { type BlobRecord, planForCollector, removalMs as usualRemovalMs } from "../blobs/record-life.ts";
+import { formatRecord } from "../bucket/records.ts";
+import {
+  type BlobRecord,
+  type RecordLife,
+  formatLivingRecord,
+  planForCollector,
+  removalMs as usualRemovalMs,
+} from "../blobs/record-life.ts";
 import { DamagedRecordError, type RecordObject, markRecord, readRecordObject } from "../blobs/record-object.ts";
 import type { Candidate } from "./candidates.ts";
 import { type GarbageCounts, noGarbage } from "./counts.ts";
@@ -56,9 +63,11 @@ async function remove(
 ): Promise<boolean> {
   signal.throwIfAborted();
   const inTime = AbortSignal.timeout(removalMs);
-  if (!(await markRecord(bucket, key, found, { state: "dying", atMs: Date.now() }, inTime))) return false;
+  const life: RecordLife = { state: "dying", atMs: Date.now() };
+  if (!(await markRecord(bucket, key, found, life, inTime))) return false;
   await removeBytes(found.record, inTime);
   inTime.throwIfAborted();
-  await bucket.delete(key, inTime);
+  // a pusher writes a new one as soon as it is gone
+  await bucket.delete(key, inTime, formatRecord(formatLivingRecord({ record: found.record, life })));
   return true;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import type { Digest } from "../../oci/digest.ts";
@@ -10,7 +11,8 @@ import { formatRecord, parseRecord } from "../bucket/records.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
 import { abandonedMs, deleteTag } from "./tag-records.ts";
 
-const deletionRecord = z.object({ atMs: z.number() });
+/** The revision differs with every mark, so that a deleter whose answer was lost knows its own. */
+const deletionRecord = z.object({ atMs: z.number(), revision: z.string().optional() });
 
 const patienceMs = 5_000;
 const pollMs = 50;
@@ -24,14 +26,14 @@ const pollMs = 50;
 export async function deleteManifest(bucket: Bucket, repository: Repository, digest: Digest, signal: AbortSignal): Promise<boolean> {
   const key = storageKeys.manifest(repository, digest);
   if ((await bucket.head(key, signal)) === undefined) return false;
-  await markDeletion(bucket, repository, digest, signal);
+  const mark = await markDeletion(bucket, repository, digest, signal);
   const stored = await bucket.get(key, signal);
   if (stored !== undefined) {
     await deleteTags(bucket, repository, digest, signal);
     await deleteReferrer(bucket, repository, digest, stored, signal);
     await bucket.delete(key, signal);
   }
-  await bucket.delete(storageKeys.deleting(repository, digest), signal);
+  await bucket.delete(storageKeys.deleting(repository, digest), signal, mark);
   return stored !== undefined;
 }
 
@@ -50,14 +52,18 @@ export async function awaitDeletion(bucket: Bucket, repository: Repository, dige
   }
 }
 
-async function markDeletion(bucket: Bucket, repository: Repository, digest: Digest, signal: AbortSignal): Promise<void> {
+/** @returns the mark as it is stored */
+async function markDeletion(bucket: Bucket, repository: Repository, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
   const key = storageKeys.deleting(repository, digest);
+  const revision = randomBytes(8).toString("hex");
   for (;;) {
-    const mark = formatRecord({ atMs: Date.now() });
-    if (await bucket.putIf({ if: "absent" }, key, mark, signal)) return;
+    const mark = formatRecord({ atMs: Date.now(), revision });
+    if (await bucket.putIf({ if: "absent" }, key, mark, signal)) return mark;
+    const found = await bucket.get(key, signal);
+    if (found !== undefined && parseRecord(deletionRecord, found)?.revision === revision) return found.bytes;
     await awaitDeletion(bucket, repository, digest, signal);
     const abandoned = await bucket.get(key, signal);
-    if (abandoned !== undefined && (await bucket.putIf({ if: "unchanged", etag: abandoned.etag }, key, mark, signal))) return;
+    if (abandoned !== undefined && (await bucket.putIf({ if: "unchanged", etag: abandoned.etag }, key, mark, signal))) return mark;
   }
 }
 

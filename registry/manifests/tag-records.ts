@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import type { Descriptor } from "../../oci/descriptor.ts";
@@ -13,6 +14,8 @@ const tagRecord = z.object({
   digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
   size: z.number().int().nonnegative(),
   deletedAtMs: z.number().optional(),
+  /** of its own for every change, by which a writer whose answer was lost knows what it wrote */
+  revision: z.string().optional(),
 });
 
 const mostConflicts = 10;
@@ -66,34 +69,37 @@ export async function deleteTag(
     if (current === undefined || (only !== undefined && current.digest !== only)) return undefined;
     return { ...current, deletedAtMs: Date.now() };
   });
-  if (marked) await bucket.delete(storageKeys.tag(repository, tag), signal);
-  return marked;
+  if (marked !== undefined) await bucket.delete(storageKeys.tag(repository, tag), signal, marked);
+  return marked !== undefined;
 }
 
 type TagRecord = z.infer<typeof tagRecord>;
 
-/** By compare-and-swap. @returns whether it was changed: `change` answers undefined to leave it. */
+/** By compare-and-swap. @returns what was written; undefined when `change` answers so, to leave it. */
 async function changeTag(
   bucket: Bucket,
   repository: Repository,
   tag: Tag,
   signal: AbortSignal,
   change: (current: TagRecord | undefined) => Descriptor | TagRecord | undefined,
-): Promise<boolean> {
+): Promise<Uint8Array | undefined> {
   const key = storageKeys.tag(repository, tag);
+  const revision = randomBytes(8).toString("hex");
   const patientUntilMs = Date.now() + patienceMs;
   for (let conflicts = 0; conflicts < mostConflicts;) {
     const found = await bucket.get(key, signal);
     const current = parseRecord(tagRecord, found);
+    if (current?.revision === revision) return found!.bytes;
     if (current?.deletedAtMs !== undefined && current.deletedAtMs > Date.now() - abandonedMs) {
       if (Date.now() > patientUntilMs) break;
       await sleep(pollMs, undefined, { signal });
       continue;
     }
     const next = change(current);
-    if (next === undefined) return false;
+    if (next === undefined) return undefined;
     const condition: WriteCondition = found === undefined ? { if: "absent" } : { if: "unchanged", etag: found.etag };
-    if (await bucket.putIf(condition, key, formatRecord(next), signal)) return true;
+    const bytes = formatRecord({ ...next, revision });
+    if (await bucket.putIf(condition, key, bytes, signal)) return bytes;
     conflicts += 1;
   }
   throw new DistributionError("UNAVAILABLE", { reason: "too many writers of one tag", tag, retryAfterSeconds: 5 });

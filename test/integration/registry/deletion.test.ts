@@ -2,14 +2,16 @@ import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PutObjectCommand } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseManifestReference } from "../../../oci/reference.ts";
 import { type Repository, parseRepository, parseTag } from "../../../oci/repository.ts";
+import { createS3Client } from "../../../registry/bucket/s3-client.ts";
 import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import { emptyArtifact, pushEmptyConfig } from "../../conformance/optional-parts.ts";
+import { type FaultyS3, type S3Request, firstOf, openFaultyS3 } from "./faulty-s3.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
 
 const signal = AbortSignal.timeout(600_000);
@@ -145,5 +147,74 @@ describe("deletion beside pushes, at two instances over one bucket", () => {
     expect(await resolved(repository, "t")).toBeUndefined();
     await push(one!, repository, "t", bytes);
     expect(await resolved(repository, "t")).toBe(digestOf(bytes));
+  });
+
+  describe("over an S3 whose replies are lost", () => {
+    let faulty: FaultyS3;
+    let s3: ReturnType<typeof createS3Client>;
+    let store: S3Store;
+    beforeEach(async () => {
+      faulty = await openFaultyS3();
+      s3 = createS3Client({ ...inject("s3"), endpoint: faulty.endpoint, forcePathStyle: true });
+      store = openS3Store({ s3, bucket: scratch.bucket });
+    });
+    afterEach(async () => {
+      await store[Symbol.asyncDispose]();
+      s3.destroy();
+      await faulty[Symbol.asyncDispose]();
+    });
+    const isPutOf = (folder: string) => (request: S3Request) => request.method === "PUT" && request.url.includes(`/${folder}/`);
+
+    it("takes a tag that it made itself for its own, whatever rule there is for it", async () => {
+      const repository = await newRepository();
+      const bytes = emptyArtifact();
+      faulty.decide = firstOf(1, isPutOf("tags"), "lose-reply");
+      const onlyIfAbsent = { mayReplace: (current: Digest | undefined) => current === undefined };
+      await store.manifests.write(repository, parseManifestReference("t"), mediaTypes.imageManifest, bytes, signal, onlyIfAbsent);
+      expect(await resolved(repository, "t")).toBe(digestOf(bytes));
+      await expect(
+        store.manifests.write(repository, parseManifestReference("t"), mediaTypes.imageManifest, bytes, signal, onlyIfAbsent),
+      ).rejects.toMatchObject({ code: "PRECONDITION_FAILED" });
+    });
+
+    it("goes on after a mark of its own on a tag", async () => {
+      const repository = await newRepository();
+      await push(one!, repository, "t", emptyArtifact());
+      faulty.decide = firstOf(1, isPutOf("tags"), "lose-reply");
+      expect(await store.deletes!.tag(repository, parseTag("t"), signal)).toBe(true);
+      expect(await resolved(repository, "t")).toBeUndefined();
+    });
+
+    it("goes on after a mark of its own on a manifest", async () => {
+      const repository = await newRepository();
+      const bytes = emptyArtifact();
+      await push(one!, repository, "t", bytes);
+      faulty.decide = firstOf(1, isPutOf("deleting"), "lose-reply");
+      expect(await store.deletes!.manifest(repository, digestOf(bytes), signal)).toBe(true);
+      expect(await resolved(repository, "t")).toBeUndefined();
+    });
+
+    it("leaves a tag that was made anew since", async () => {
+      const repository = await newRepository();
+      const [before, after] = [emptyArtifact({ artifactType: "a/before" }), emptyArtifact({ artifactType: "a/after" })];
+      await push(one!, repository, "t", before);
+      const { promise: executed, resolve: execute } = Promise.withResolvers<void>();
+      const { promise: pushed, resolve: goOn } = Promise.withResolvers<void>();
+      let isLost = false;
+      faulty.decide = ({ method, url }) => {
+        if (isLost) {
+          execute();
+          return pushed;
+        }
+        isLost = method === "DELETE" && url.includes("/tags/");
+        return isLost ? "lose-reply" : "pass";
+      };
+      const deleting = store.deletes!.manifest(repository, digestOf(before), signal);
+      await executed;
+      await push(one!, repository, "t", after);
+      goOn();
+      expect(await deleting).toBe(true);
+      expect(await resolved(repository, "t")).toBe(digestOf(after));
+    });
   });
 });

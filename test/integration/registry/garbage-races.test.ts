@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { Descriptor } from "../../../oci/descriptor.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
@@ -9,11 +9,13 @@ import { abandonedMs } from "../../../registry/blobs/record-life.ts";
 import { createS3Blobs } from "../../../registry/blobs/s3-blobs.ts";
 import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
 import { formatRecord } from "../../../registry/bucket/records.ts";
+import { createS3Client } from "../../../registry/bucket/s3-client.ts";
 import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { collectDigests } from "../../../registry/garbage/collect-digests.ts";
 import { collectLinks } from "../../../registry/garbage/collect-links.ts";
 import { createS3Manifests } from "../../../registry/manifests/s3-manifests.ts";
 import { createS3Uploads } from "../../../registry/uploads/s3-uploads.ts";
+import { openFaultyS3 } from "./faulty-s3.ts";
 import { type PausableBucket, createPausableBucket } from "./pausable-bucket.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
 import { type StoredImages, createStoredImages } from "./stored-images.ts";
@@ -227,5 +229,32 @@ describe("the collector of garbage and", () => {
     hold.release();
     await expect(removing).rejects.toMatchObject({ name: "TimeoutError" });
     expect(await bucket.head(storageKeys.digest(blob.digest), signal)).toBeDefined();
+  });
+
+  it("14. a collector that does not hear that its DELETE was executed: what was pushed since stays", async () => {
+    await using faulty = await openFaultyS3();
+    const s3 = createS3Client({ ...inject("s3"), endpoint: faulty.endpoint, forcePathStyle: true });
+    closing.push(async () => s3.destroy());
+    const bytes = randomBytes(100);
+    const blob = await pusher.images.push(repository, bytes);
+    await links();
+    const { promise: executed, resolve: execute } = Promise.withResolvers<void>();
+    const { promise: pushed, resolve: goOn } = Promise.withResolvers<void>();
+    let isLost = false;
+    faulty.decide = ({ method }) => {
+      if (isLost) {
+        execute();
+        return pushed;
+      }
+      isLost = method === "DELETE";
+      return isLost ? "lose-reply" : "pass";
+    };
+    const removing = links(createBucket({ s3, bucket: scratch.bucket }));
+    await executed;
+    await pusher.images.push(repository, bytes);
+    goOn();
+    expect((await removing).removed).toBe(1);
+    expect(await isAccepted("v1", [blob])).toBe(true);
+    await expectWhole([blob]);
   });
 });

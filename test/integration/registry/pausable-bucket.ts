@@ -31,9 +31,9 @@ export function createPausableBucket(bucket: Bucket): PausableBucket {
       await pass("putIf", key);
       return bucket.putIf(condition, key, ...rest);
     },
-    delete: async (key, signal) => {
+    delete: async (key, ...rest) => {
       await pass("delete", key);
-      return bucket.delete(key, signal);
+      return bucket.delete(key, ...rest);
     },
     holdBefore: (operation, part) => {
       const { promise: reached, resolve: arrive } = Promise.withResolvers<void>();
