@@ -27,7 +27,7 @@ export function isRefusedPart(error: unknown): boolean {
 /** S3 may have done what it was asked for, or not. */
 export function isUnanswered(error: unknown): boolean {
   const status = (error as S3Failure).$metadata?.httpStatusCode;
-  return status === undefined || status === 408 || status >= 500;
+  return status === undefined || [408, 500, 502, 504].includes(status);
 }
 
 /** What a failure of S3 means to a client of the registry; an abort stays an abort. */

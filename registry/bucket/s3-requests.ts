@@ -69,7 +69,15 @@ export function createS3Requests(options: S3RequestsOptions): S3Requests {
     signal?.throwIfAborted();
     return new Promise<S3Answer>((resolve, reject) => {
       const sent = start(
-        { host: url.hostname, port: url.port, path, method: request.method, headers, agent, ...(signal === undefined ? {} : { signal }) },
+        {
+          host: url.hostname.replace(/^\[|\]$/g, ""),
+          port: url.port,
+          path,
+          method: request.method,
+          headers,
+          agent,
+          ...(signal === undefined ? {} : { signal }),
+        },
         (answer) => {
           clearTimeout(timer);
           resolve({ status: answer.statusCode!, headers: answer.headers, body: answer });

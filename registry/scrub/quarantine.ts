@@ -12,12 +12,17 @@ import { walkRepositories } from "../garbage/walk-repositories.ts";
  */
 export async function quarantineBlob(bucket: Bucket, digest: Digest, found: RecordObject, signal: AbortSignal): Promise<boolean> {
   const life: RecordLife = { state: "quarantined", atMs: Date.now() };
-  if (!(await markRecord(bucket, storageKeys.digest(digest), found, life, signal))) return false;
+  // one that is marked already may have been left before all links were
+  if (found.life.state !== "quarantined" && !(await markRecord(bucket, storageKeys.digest(digest), found, life, signal))) return false;
   for await (const repository of walkRepositories(bucket, signal)) {
     const key = storageKeys.blob(repository, digest);
     for (let isDone = false; !isDone;) {
       const link = await readRecordObject(bucket, key, signal);
-      isDone = link?.record.key !== found.record.key || link.life.state === "dying" || (await markRecord(bucket, key, link, life, signal));
+      isDone =
+        link?.record.key !== found.record.key ||
+        link.life.state === "dying" ||
+        link.life.state === "quarantined" ||
+        (await markRecord(bucket, key, link, life, signal));
     }
   }
   return true;

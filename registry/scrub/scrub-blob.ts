@@ -28,7 +28,7 @@ export async function scrubBlob({ bucket, quarantine }: ScrubDeps, digest: Diges
   const content = await hashBytes(bucket, record, digest, signal);
   if (content.digest === digest && content.sizeBytes === record.sizeBytes) return { blobs: 1, bytes: content.sizeBytes };
   if ((await readRecordObject(bucket, key, signal))?.record.key !== record.key) return {};
-  const isQuarantined = found.life.state === "quarantined" || (quarantine && (await quarantineBlob(bucket, digest, found, signal)));
+  const isQuarantined = quarantine ? await quarantineBlob(bucket, digest, found, signal) : found.life.state === "quarantined";
   return {
     blobs: 1,
     bytes: content.sizeBytes,

@@ -188,6 +188,21 @@ describe("over a connection that fails", () => {
     expect(bodies).toEqual(["whole", "whole", "whole"]);
   });
 
+  it("reaches an S3 at an IPv6 address", async () => {
+    const server = createServer((_request, reply) => reply.setHeader("etag", '"1"').end());
+    await once(server.listen(0, "::1"), "listening");
+    const s3 = createS3Client({
+      ...inject("s3"),
+      endpoint: `http://[::1]:${(server.address() as AddressInfo).port}`,
+      forcePathStyle: true,
+    });
+    const sent = await s3.send(new HeadObjectCommand({ Bucket: "b", Key: "k" })).finally(() => {
+      s3.destroy();
+      server.close();
+    });
+    expect(sent.ETag).toBe('"1"');
+  });
+
   it("asks a refusal only once", async () => {
     let count = 0;
     await using server = await serve((_request, reply) => {

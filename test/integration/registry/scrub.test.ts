@@ -142,6 +142,24 @@ describe("scrub", () => {
     expect((await scrub()).damaged).toBe(0);
   });
 
+  it("ends a quarantine that broke off after its first mark", async () => {
+    const layer = randomBytes(1000);
+    await pushImage(layer);
+    await bucket.put(await keyOf(layer), Buffer.alloc(1000), signal);
+    const dying: Bucket = {
+      ...bucket,
+      putIf: async (condition, key, ...rest) => {
+        if (key.startsWith(storageKeys.allRepositories)) throw new Error("killed");
+        return bucket.putIf(condition, key, ...rest);
+      },
+    };
+    await expect(scrubBlobs({ bucket: dying, quarantine: true }, undefined, () => {}, signal)).rejects.toThrow("killed");
+    expect((await scrub(true)).damages[0]).toMatchObject({ quarantined: true });
+    expect(await store.blobs.stat(repository, digestOf(layer), signal)).toBeUndefined();
+    await images.push(repository, layer);
+    expect((await scrub()).damaged).toBe(0);
+  });
+
   it("goes on where it was cut off", async () => {
     for (let count = 0; count < 70; count += 1) await images.push(repository, Buffer.from(`layer ${count}`));
     const cut = new AbortController();
