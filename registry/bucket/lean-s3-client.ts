@@ -9,7 +9,7 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import type { S3Answer, S3Request } from "./s3-request.ts";
-import { type S3Requests, type S3RequestsOptions, createS3Requests } from "./s3-requests.ts";
+import { type S3Requests, type S3RequestsOptions, createS3Requests, readInTime } from "./s3-requests.ts";
 
 export type LeanS3Options = Omit<S3RequestsOptions, "keys"> & { readonly accessKeyId: string; readonly secretAccessKey: string };
 
@@ -51,7 +51,7 @@ export class LeanS3Client extends S3Client {
       if (request === undefined) return sdk(command, options);
       const { constructor, input } = command as { constructor: { name: string }; input: object };
       return this.around(constructor.name.replace(/Command$/, ""), input, async () =>
-        outputOf(request, await this.requests.send(request, options?.abortSignal)),
+        outputOf(request, await this.requests.send(request, options?.abortSignal), this.timeouts),
       );
     };
     // an overload per command is what the SDK declares
@@ -101,9 +101,16 @@ function methodOf(command: unknown): S3Request["method"] | undefined {
 }
 
 /** What the SDK's output has of it that we use. */
-async function outputOf({ method }: S3Request, { status, headers, body }: S3Answer): Promise<object> {
+async function outputOf(
+  { method }: S3Request,
+  { status, headers, body }: S3Answer,
+  { requestTimeoutMs }: Pick<LeanS3Options, "requestTimeoutMs">,
+): Promise<object> {
   const output = { ...describe(headers), $metadata: { httpStatusCode: status } };
-  if (method === "GET") return { ...output, Body: Object.assign(body, { transformToByteArray: () => readAll(body) }) };
+  if (method === "GET") {
+    const transformToByteArray = () => readInTime(body, requestTimeoutMs, () => readAll(body));
+    return { ...output, Body: Object.assign(body, { transformToByteArray }) };
+  }
   // nothing is read, but the connection is free again only then
   body.resume();
   return output;

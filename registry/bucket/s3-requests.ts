@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { Agent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { S3Answer, S3Request } from "./s3-request.ts";
 import { S3RequestError, readS3Error } from "./s3-request-error.ts";
@@ -16,7 +17,7 @@ export type S3RequestsOptions = {
   readonly keys: () => Promise<SigningKeys>;
   readonly maxAttempts: number;
   readonly connectionTimeoutMs: number;
-  /** until the answer's headers; a body may be read as slowly as the client likes */
+  /** until the headers of the answer, and for the rest of a short one; a download may be read as slowly as the client likes */
   readonly requestTimeoutMs: number;
   readonly maxSockets: number;
 };
@@ -102,7 +103,7 @@ export function createS3Requests(options: S3RequestsOptions): S3Requests {
       try {
         const answer = await attempt(request, signal);
         if (answer.status < 300) return answer;
-        throw await readS3Error(answer, request);
+        throw await readInTime(answer.body, options.requestTimeoutMs, () => readS3Error(answer, request));
       } catch (error) {
         signal?.throwIfAborted();
         const isSkewed = error instanceof S3RequestError && isClockWrong(error, Date.now() + skewMs);
@@ -138,6 +139,16 @@ function mayPass(error: unknown, { method }: S3Request): boolean {
   if (!(error instanceof S3RequestError)) return method !== "DELETE";
   if (method === "DELETE") return [429, 503].includes(error.$metadata.httpStatusCode) || emptyFolderCodes.has(error.name);
   return [408, 429, 500, 502, 503, 504].includes(error.$metadata.httpStatusCode) || emptyFolderCodes.has(error.name);
+}
+
+/** Reads a body that should come at once, as it is short; gives up when it does not. */
+export async function readInTime<T>(body: Readable, timeoutMs: number, read: () => Promise<T>): Promise<T> {
+  const timer = setTimeout(() => body.destroy(timedOut(`no whole answer for ${timeoutMs} ms`)), timeoutMs);
+  try {
+    return await read();
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function timedOut(what: string): Error {

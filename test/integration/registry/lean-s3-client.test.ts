@@ -16,6 +16,8 @@ import {
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { LendingBody } from "../../../oci/lending-body.ts";
+import { createBucket } from "../../../registry/bucket/bucket.ts";
+import { LeanS3Client } from "../../../registry/bucket/lean-s3-client.ts";
 import { openDownload } from "../../../registry/bucket/open-download.ts";
 import { createS3Client } from "../../../registry/bucket/s3-client.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
@@ -201,6 +203,23 @@ describe("over a connection that fails", () => {
       server.close();
     });
     expect(sent.ETag).toBe('"1"');
+  });
+
+  it.each([
+    ["an object", "200 OK"],
+    ["a refusal", "403 Forbidden"],
+  ])("does not wait for ever for the rest of %s", async (_what, status) => {
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => {}).once("data", () => socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 1000\r\n\r\nonly this`));
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const times = { maxAttempts: 1, connectionTimeoutMs: 1000, requestTimeoutMs: 200, maxSockets: 4 };
+    const lean = new LeanS3Client({ ...inject("s3"), endpoint, forcePathStyle: true, ...times });
+    const getting = createBucket({ s3: lean, bucket: "b" }).get("k", signal);
+    await expect(getting).rejects.toMatchObject({ code: "UNAVAILABLE", cause: { name: "TimeoutError" } });
+    lean.destroy();
+    server.close();
   });
 
   it("asks a refusal only once", async () => {
