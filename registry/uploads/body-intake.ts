@@ -188,7 +188,11 @@ export function openBodyIntake({ bucket, states, buffers, tails, instance }: Int
       }
       const body = { rest: tailOf(rest), lastSentPart: isClaimed && isAllStored ? nextPart - 1 : undefined };
       if (isClaimed || body.rest?.key !== initial.tail?.key) {
-        await change((parts) => (state, stamp) => settleBody(state, { ...body, stored: parts }, stamp));
+        await change((parts) => (state, stamp) => settleBody(state, { ...body, stored: parts }, stamp)).catch((error: unknown) => {
+          // the state may name them all the same; they go with the upload
+          if (!(error instanceof LostUpload)) made.clear();
+          throw error;
+        });
       }
       if (stored.state.tail?.key !== initial.tail?.key && initial.tail !== undefined) made.add(initial.tail.key);
       made.delete(stored.state.tail?.key ?? "");

@@ -116,6 +116,20 @@ describe("uploads over an S3 that fails", () => {
     await expect(tight.uploads.finish(repository, id, digestOf(bytes), signal)).rejects.toMatchObject({ code: "DIGEST_INVALID" });
   });
 
+  it("keep the bytes that a state names of which it is not known whether it was stored", async () => {
+    const bytes = randomBytes(1000);
+    const { id } = await store.uploads.start(repository, signal);
+    faulty.decide = (request) => (isState(request) ? "lose-reply" : "pass");
+    const append = store.uploads.append(repository, id, 0, Readable.from([bytes.subarray(0, 600)]), signal);
+    await expect(append).rejects.toMatchObject({ code: "UNAVAILABLE" });
+
+    faulty.decide = () => "pass";
+    expect((await store.uploads.status(repository, id, signal)).receivedBytes).toBe(600);
+    await store.uploads.append(repository, id, 600, Readable.from([bytes.subarray(600)]), signal);
+    await store.uploads.finish(repository, id, digestOf(bytes), signal);
+    await expectWholeAndAlone(bytes);
+  });
+
   it("need few requests for a small blob", async () => {
     await push(randomBytes(100));
     faulty.requests.length = 0;
