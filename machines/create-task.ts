@@ -4,6 +4,7 @@ import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type ContainerdNamespace, isAlreadyExists } from "../containerd/client.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
+import { bundleRaced } from "./bundle-raced.ts";
 import { runcOptions } from "./create-container.ts";
 import type { IdMapping } from "./id-mapping.ts";
 import { stopTask } from "./stop-task.ts";
@@ -31,19 +32,17 @@ export async function createTask(
     try {
       return (await ctr.tasks.create(request, { signal })).pid;
     } catch (error) {
-      if (!isTaken(error) || Date.now() > deadline) throw error;
-      // either its shim was killed and containerd still cleans up after it, or the caller of another creation was: that may yet end well
+      if (!isRaced(error) || Date.now() > deadline) throw error;
+      // either its shim was killed and containerd still cleans up after it, or the caller of another creation was: that may yet end well,
+      // or take this one's bundle away as it ends
       await stopTask(ctr, plan.id, { signal: "SIGKILL", timeoutMs: 0 }, signal);
       await delay(50, undefined, { signal });
     }
   }
 }
 
-/** While one creation is under way another finds the task's folder, and says so without a code of its own. */
-function isTaken(error: unknown): boolean {
-  return (
-    isAlreadyExists(error) || (error instanceof Error && /mkdir \S*io\.containerd\.runtime\.v2\.task\S*: file exists/.test(error.message))
-  );
+function isRaced(error: unknown): boolean {
+  return isAlreadyExists(error) || (error instanceof Error && bundleRaced(error.message));
 }
 
 const deadShimTimeoutMs = 15_000;

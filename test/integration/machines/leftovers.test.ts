@@ -7,7 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
+import type { Containerd } from "../../../containerd/client.ts";
 import { cgroupDirs, cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
+import { createMachines } from "../../../machines/machines.ts";
 import { readReservations } from "../../../machines/network/reservations.ts";
 import { type MachineLab, openMachineLab } from "./support/lab.ts";
 
@@ -96,6 +98,25 @@ describe("what a start that was killed left", () => {
     expect(await tracesOf("runs")).toEqual(["container", "task", "snapshot", "cgroup", "processes", "addresses", "folder"]);
     expect(await lab.machines.inspect(org, "runs", signal)).toMatchObject({ pid: runs.pid, address: runs.address });
     await lab.machines.remove(org, "runs", kill, signal);
+  });
+
+  test("may take the bundle of the next start with it as containerd cleans up: that start makes another", async () => {
+    const message = `chown /state/io.containerd.runtime.v2.task/${orgNamespace(org)}/robbed: no such file or directory`;
+    let tries = 0;
+    const racing: Containerd = {
+      ...lab.containerd,
+      namespace: (...under) => {
+        const ctr = lab.containerd.namespace(...under);
+        const create: typeof ctr.tasks.create = (...call) =>
+          (tries += 1) === 1 ? Promise.reject(new Error(message)) : ctr.tasks.create(...call);
+        return { ...ctr, tasks: { ...ctr.tasks, create } };
+      },
+    };
+    const machines = createMachines({ containerd: racing, settings: lab.settings });
+    expect((await machines.start(lab.plan({ id: "robbed", image }), signal)).state).toBe("running");
+    expect(tries).toBe(2);
+    await machines.remove(org, "robbed", kill, signal);
+    expect(await tracesOf("robbed")).toEqual([]);
   });
 
   test.each([0, 40, 80, 100, 120, 140, 160, 200, 300])("%i ms into it goes with a removal, or after another start", async (afterMs) => {
