@@ -48,7 +48,13 @@ async function follow(
     const authorization = token !== undefined && url.origin === registry.origin ? { authorization: `Bearer ${token}` } : {};
     const answer = await exchange.send({ ...request, url, headers: { ...request.headers, ...authorization } }, signal);
     const isRead = request.method === "GET" || request.method === "HEAD";
-    const target = isRead ? redirectTarget(url, answer.status, answer.headers.location, redirectHosts) : undefined;
+    let target: URL | undefined;
+    try {
+      target = isRead ? redirectTarget(url, answer.status, answer.headers.location, redirectHosts) : undefined;
+    } catch (error) {
+      answer.body.destroy();
+      throw error;
+    }
     if (target === undefined) return answer;
     await discard(answer);
     url = target;

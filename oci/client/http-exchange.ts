@@ -107,6 +107,8 @@ async function sendBody(request: http.ClientRequest, body: Readable): Promise<vo
 function answerBody(request: http.ClientRequest, response: http.IncomingMessage, url: URL, signal: AbortSignal): Readable {
   const body = new PassThrough({ highWaterMark: answerBufferBytes });
   response.once("error", (error) => body.destroy(toUpstreamError(error, url, signal)));
+  // one that nobody reads yet, or ever, must not become an uncaught exception
+  body.on("error", () => {});
   body.once("close", () => {
     if (!response.complete || !request.writableFinished) request.destroy();
   });

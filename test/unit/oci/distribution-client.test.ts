@@ -189,6 +189,24 @@ describe("authorization", () => {
     expect(asked).toBe(0);
   });
 
+  it("does not fall over the rest of an answer whose redirect it refused", async () => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown) => uncaught.push(error);
+    process.on("uncaughtException", note);
+    opened.push(() => void process.off("uncaughtException", note));
+    const gone = Promise.withResolvers<void>();
+    const url = await listen((request, response) => {
+      request.socket.once("close", () => gone.resolve());
+      response.writeHead(307, { location: "ftp://elsewhere/", "content-length": 1000 }).write("a part of it");
+      setTimeout(() => request.socket.destroy(), 50);
+    });
+    const error = await errorOf(client(url).readBlob(repository, digestOf("x"), undefined, signal));
+    expect(error.code).toBe("REDIRECT_REFUSED");
+    await gone.promise;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(uncaught).toEqual([]);
+  });
+
   it("does not carry a token to the host of a redirect", async () => {
     const carried: (string | undefined)[] = [];
     const storage = await listen((request, response) => {
