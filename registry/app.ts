@@ -46,7 +46,10 @@ export function createRegistryApp({
   const app = (
     tls === undefined
       ? Fastify({ ...serverOptions(metrics), http: httpLimits })
-      : Fastify({ ...serverOptions(metrics), https: { ...httpLimits, ...tls, ...tlsVersions } })
+      : Fastify({
+          ...serverOptions(metrics),
+          https: { ...httpLimits, handshakeTimeout: httpLimits.headersTimeout, ...tls, ...tlsVersions },
+        })
   ) as FastifyInstance;
   limitConnections(app, metrics);
   registerHealth(app, options.readiness ?? createReadiness({ s3, bucket, probeKey: storageKeys.probe(randomUUID()) }));

@@ -15,6 +15,8 @@ const malformed = { status: 400, message: "malformed HTTP request" };
 export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   const pending = (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
   if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return void socket.destroy();
+  // without a handshake nothing can be sent, and what waits for it would keep the connection for ever
+  if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") return void socket.destroy();
   // what cannot be read comes after a request that could: that one is answered first, and is the last
   if (pending?.req.complete === true && !pending.writableFinished) return void pending.once("close", () => socket.destroy());
   // an answer that has begun cannot be taken back
