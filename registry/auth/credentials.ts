@@ -9,8 +9,9 @@ export type Identity = { readonly subject: string; readonly grant: Grant; readon
 export type Login = { readonly username: string; readonly password: string };
 
 export type CredentialChecker = {
-  /** What the process knows without asking the bucket; undefined for wrong credentials as for unknown ones. */
-  known(login: Login, nowMs: number): Identity | undefined;
+  /** Whether the last look at these credentials found them right, without asking the bucket; whether they still are, `check` tells. */
+  wasRight(login: Login): boolean;
+  /** Undefined for wrong credentials as for unknown ones. */
   check(login: Login, nowMs: number, signal: AbortSignal): Promise<Identity | undefined>;
 };
 
@@ -24,6 +25,8 @@ const nobodysHash = hashSecret("");
 export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, systemToken: string | undefined): CredentialChecker {
   const systemHash = systemToken === undefined ? undefined : hashSecret(systemToken);
   const remembered = new Map<string, { readonly record: DeployTokenRecord | undefined; readonly untilMs: number }>();
+  /** by id the hash of the secret that was right, of those that came last */
+  const right = new Map<string, string>();
 
   const isSystem = ({ username, password }: Login) => systemHash !== undefined && username === systemUser && hasHash(password, systemHash);
   const recall = (id: string, nowMs: number) => {
@@ -37,19 +40,31 @@ export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, syst
     remembered.set(id, { record, untilMs: nowMs + rememberedMs });
     return record;
   };
+  const wasRight: CredentialChecker["wasRight"] = (login) => {
+    if (isSystem(login)) return true;
+    const token = parseDeployToken(login.password);
+    return token !== undefined && hasHash(token.secret, right.get(token.id) ?? nobodysHash);
+  };
+  const note = (login: Login, id: string, identity: Identity | undefined, record: DeployTokenRecord | undefined) => {
+    // a wrong secret says nothing of the right one
+    if (identity === undefined && !wasRight(login)) return;
+    right.delete(id);
+    if (identity === undefined || record === undefined) return;
+    if (right.size >= mostRemembered) right.delete(right.keys().next().value!);
+    right.set(id, record.secretSha256);
+  };
 
   return {
-    known: (login, nowMs) => {
-      if (isSystem(login)) return systemIdentity;
-      const token = parseDeployToken(login.password);
-      return token === undefined ? undefined : identify(recall(token.id, nowMs)?.record, token.secret, nowMs);
-    },
+    wasRight,
     check: async (login, nowMs, signal) => {
       if (isSystem(login)) return systemIdentity;
       const token = parseDeployToken(login.password);
       if (token === undefined) return undefined;
       const recalled = recall(token.id, nowMs);
-      return identify(recalled === undefined ? await read(token.id, nowMs, signal) : recalled.record, token.secret, nowMs);
+      const record = recalled === undefined ? await read(token.id, nowMs, signal) : recalled.record;
+      const identity = identify(record, token.secret, nowMs);
+      note(login, token.id, identity, record);
+      return identity;
     },
   };
 }

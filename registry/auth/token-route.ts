@@ -74,8 +74,8 @@ async function sendToken(request: FastifyRequest, reply: FastifyReply, asked: To
 }
 
 /**
- * Who this is. A client with many failures behind it may still come with credentials that this process knows to be right, so that nobody
- * can lock out those who share an address with him; anything else is refused without asking the bucket.
+ * Who this is. A client with many failures behind it may still come with credentials that this process has found right before, so that
+ * nobody can lock out those who share an address with him; anything else is refused without asking the bucket.
  */
 async function identify(
   address: string,
@@ -86,7 +86,7 @@ async function identify(
   if (login === undefined) return undefined;
   const nowMs = Date.now();
   const waitMs = failedLogins.waitMs(address, nowMs);
-  const identity = waitMs > 0 ? credentials.known(login, nowMs) : await credentials.check(login, nowMs, signal);
+  const identity = waitMs === 0 || credentials.wasRight(login) ? await credentials.check(login, nowMs, signal) : undefined;
   if (identity !== undefined) return identity;
   if (waitMs > 0) throw new DistributionError("TOOMANYREQUESTS", { retryAfterSeconds: Math.ceil(waitMs / 1000) });
   failedLogins.count(address, nowMs);
