@@ -186,8 +186,11 @@ function queryOf(request: FastifyRequest): URLSearchParams {
 
 function abortedWithClient(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
-  reply.raw.once("close", () => {
+  const onClose = () => {
     if (!reply.raw.writableFinished) controller.abort(new Error("Cannot answer: the client closed the connection"));
-  });
+  };
+  // it may have gone while it was authorized
+  if (reply.raw.destroyed) onClose();
+  else reply.raw.once("close", onClose);
   return controller.signal;
 }
