@@ -12,6 +12,8 @@ async function sendLent(reply: FastifyReply, body: LendingBody): Promise<void> {
   const { raw } = reply;
   reply.hijack();
   body.lend();
+  // fewer bytes than announced must not be waited for
+  raw.strictContentLength = true;
   raw.once("close", () => body.destroy());
   try {
     raw.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string | string[]>);

@@ -4,6 +4,7 @@ import { type IncomingHttpHeaders, request as httpRequest } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type DistributionClient, createDistributionClient } from "../../../oci/distribution-client.ts";
@@ -12,6 +13,7 @@ import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseManifestReference } from "../../../oci/reference.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
 import { createRegistryApp } from "../../../registry/app.ts";
+import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import { type ScratchBucket, openScratchBucket } from "./scratch-bucket.ts";
 
@@ -60,6 +62,18 @@ describe("registry over HTTP", () => {
       { digest: digestOf(bytes), sizeBytes: bytes.length, open: (offset) => Readable.from([bytes.subarray(offset)]) },
       signal,
     );
+
+  it("cuts the connection when the bucket holds fewer bytes of a large blob than it was told", async () => {
+    const repository = freshRepository();
+    const bytes = randomBytes(2 * mebibyte);
+    await pushBlob(repository, bytes);
+    const record = await scratch.s3.send(
+      new GetObjectCommand({ Bucket: scratch.bucket, Key: storageKeys.blob(repository, digestOf(bytes)) }),
+    );
+    const { key: Key } = JSON.parse(Buffer.from(await record.Body!.transformToByteArray()).toString()) as { key: string };
+    await scratch.s3.send(new PutObjectCommand({ Bucket: scratch.bucket, Key, Body: bytes.subarray(0, mebibyte) }));
+    await expect(send("GET", `/v2/${repository}/blobs/${digestOf(bytes)}`)).rejects.toMatchObject({ code: "ECONNRESET" });
+  });
 
   it("carries an image from a client into the bucket and back", async () => {
     const repository = freshRepository();
