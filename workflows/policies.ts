@@ -61,7 +61,7 @@ export const removalWork: ActivityOptions = {
 export const registryWork: ActivityOptions = {
   startToCloseTimeout: "24h",
   scheduleToCloseTimeout: "48h",
-  heartbeatTimeout: "30s",
+  heartbeatTimeout: "10s",
   retry: { initialInterval: "1s", backoffCoefficient: 2, maximumInterval: "1m" },
 };
 
