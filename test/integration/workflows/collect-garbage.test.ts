@@ -1,10 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { Client, Connection, WorkflowFailedError } from "@temporalio/client";
+import { Client, Connection, WorkflowFailedError, type WorkflowHandle, defaultPayloadConverter } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundle, bundleWorkflowCode } from "@temporalio/worker";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { createRegistryActivities } from "../../../activities/registry.ts";
+import { controlTaskQueue } from "../../../config/paths.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { parseRepository } from "../../../oci/repository.ts";
 import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
@@ -13,8 +14,10 @@ import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import { ensureGarbageSchedule, garbageScheduleId } from "../../../workers/garbage-schedule.ts";
 import type { CollectGarbageInput, GarbageReport, ScrubReport } from "../../../workflows/types.ts";
 import { eventually } from "../../support/eventually.ts";
+import { openS3Detour } from "../registry/registry-process.ts";
 import { type ScratchBucket, openScratchBucket } from "../registry/scratch-bucket.ts";
 import { type StoredImages, createStoredImages } from "../registry/stored-images.ts";
+import { createControlProcess } from "./control-process.ts";
 
 const workflowsPath = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../../workflows/index.ts");
 const signal = AbortSignal.timeout(15 * 60_000);
@@ -108,6 +111,49 @@ describe("the workflows that look after the registry", () => {
     expect(report).toMatchObject({ repositories: 4, links: { condemned: 4 } });
     expect(walked.slice(0, 5).map((prefix) => prefix.split("/")[1])).toEqual(["a", "b", "c", "c", "d"]);
   });
+
+  it("a pass whose control worker is killed in the middle goes on behind what it had ended, in the worker that comes after", async () => {
+    const stray = randomBytes(10);
+    for (const name of ["a", "b", "c", "d"]) await images.push(parseRepository(name), Buffer.concat([stray, Buffer.from(name)]));
+    const kept = [await images.push(parseRepository("b"), Buffer.from("{}")), await images.push(parseRepository("b"), randomBytes(100))];
+    await images.pushManifest(parseRepository("b"), "v1", kept);
+    await using detour = await openS3Detour();
+    await using control = await createControlProcess(scratch.bucket, detour.endpoint);
+    const pass = () =>
+      client.workflow.start<(input: CollectGarbageInput) => Promise<GarbageReport>>("collectGarbage", {
+        taskQueue: controlTaskQueue,
+        workflowId: `${taskQueue}/${randomUUID()}`,
+        args: [{ dryRun: false, graceMs: 0 }],
+      });
+    try {
+      const condemnsInC = detour.holdNext(storageKeys.blobs(parseRepository("c")));
+      await control.start();
+      const killed = await pass();
+      await condemnsInC;
+      await eventually(async () => expect(await linksEnded(killed)).toBe(2));
+      await control.stop("SIGKILL");
+      const before = detour.requests.length;
+      await control.start();
+      expect(await killed.result()).toMatchObject({ repositories: 4, links: { condemned: 4, removed: 0 }, blobs: { condemned: 0 } });
+      const after = detour.requests.slice(before).map(decodeURIComponent);
+      expect(after.map((url) => /prefix=repositories\/(.)\/blobs\//.exec(url)?.[1]).find(Boolean)).toBe("c");
+      expect(await (await pass()).result()).toMatchObject({ links: { condemned: 0, removed: 4 }, blobs: { condemned: 4 } });
+      expect(await (await pass()).result()).toMatchObject({ links: { removed: 0 }, blobs: { condemned: 0, removed: 4 }, strays: 0 });
+    } finally {
+      await client.schedule.getHandle(garbageScheduleId).delete();
+    }
+    expect(await scratch.keys("bytes/")).toHaveLength(2);
+    for (const { digest } of kept) expect(await images.isThere(parseRepository("b"), digest)).toBe(true);
+  });
+
+  /** How many repositories Temporal knows to be done: where the next attempt begins. */
+  async function linksEnded(pass: WorkflowHandle): Promise<number | undefined> {
+    const [pending] = (await pass.describe()).raw.pendingActivities ?? [];
+    const [beat] = pending?.heartbeatDetails?.payloads ?? [];
+    return beat === undefined || beat === null
+      ? undefined
+      : defaultPayloadConverter.fromPayload<{ repositories?: number }>(beat)?.repositories;
+  }
 
   it("a pass that is cancelled ends at once, and the next one does its work", async () => {
     await images.push(parseRepository("a"), randomBytes(10));
