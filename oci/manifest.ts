@@ -18,6 +18,8 @@ const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest
 const annotations = z.record(z.string(), z.string()).optional();
 const absent = z.undefined("a field that belongs to another kind of manifest").optional();
 
+const platform = z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() });
+
 const descriptor = z.object({
   mediaType: z.string().min(1),
   digest,
@@ -26,7 +28,7 @@ const descriptor = z.object({
   artifactType: z.string().optional(),
   data: z.string().optional(),
   urls: z.array(z.string()).optional(),
-  platform: z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() }).optional(),
+  platform: platform.optional(),
 });
 
 const common = { schemaVersion: z.literal(2), mediaType: z.string().optional(), artifactType: z.string().optional(), annotations };
@@ -50,12 +52,8 @@ const imageIndex = z.object({
 });
 
 /** Go's decoder, which most clients have, takes a field's name in any case; so one in another case would be read by some and not by others. */
-const fields = new Map(
-  [...Object.keys(imageManifest.shape), ...Object.keys(imageIndex.shape), ...Object.keys(descriptor.shape)].map((name) => [
-    caseFolded(name),
-    name,
-  ]),
-);
+const fields = byFoldedName([imageManifest, imageIndex, descriptor].flatMap(({ shape }) => Object.keys(shape)));
+const platformFields = byFoldedName([...Object.keys(platform.shape), "os.version", "os.features"]);
 
 type ManifestFields = {
   readonly mediaType: string;
@@ -140,16 +138,17 @@ function fieldsOf(parsed: Omit<z.infer<typeof imageIndex>, "manifests">, mediaTy
 }
 
 /** Looks at the manifest itself and at its descriptors; keys of annotations are free. */
-function requireExactNames(value: unknown, at: string): void {
+function requireExactNames(value: unknown, at: string, names = fields): void {
   if (typeof value !== "object" || value === null) return;
   if (Array.isArray(value)) {
     for (const item of value) requireExactNames(item, at);
     return;
   }
   for (const [key, inner] of Object.entries(value)) {
-    const name = fields.get(caseFolded(key));
+    const name = names.get(caseFolded(key));
     if (name !== undefined && name !== key) throw invalid({ field: at + key.slice(0, 80), expected: `the name "${name}"` });
     if (["config", "layers", "manifests", "subject"].includes(key)) requireExactNames(inner, `${at}${key}.`);
+    if (key === "platform") requireExactNames(inner, `${at}${key}.`, platformFields);
   }
 }
 
@@ -160,6 +159,10 @@ function requireOwnData({ digest: expected, size, ...rest }: Descriptor): void {
   const bytes = Buffer.from(data, "base64");
   if (bytes.length === size && digestOf(bytes, digestAlgorithm(expected)) === expected) return;
   throw invalid({ field: "data", digest: expected, expected: "the content that digest and size name, in base64" });
+}
+
+function byFoldedName(names: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(names.map((name) => [caseFolded(name), name]));
 }
 
 /** As Go's encoding/json folds: long s and the Kelvin sign are an s and a k. */

@@ -29,7 +29,8 @@ export async function requireChildren(
     ...new Map(
       childrenOf(manifest)
         .filter(mustBeHere)
-        .map((child) => [child.digest, child]),
+        // what is named twice may be named wrongly once
+        .map((child) => [`${child.digest} ${child.size} ${child.mediaType}`, child]),
     ).values(),
   ];
   const waiting = children.values();

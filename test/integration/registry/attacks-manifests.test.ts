@@ -35,6 +35,10 @@ const attacks: readonly Attack[] = [
   { what: "with an escaped key twice", body: JSON.stringify(good).replace(/}$/, `,"\\u006cayers":[]}`) },
   { what: "that is an image and an index at once", body: JSON.stringify({ ...good, manifests: [] }) },
   { what: "that contradicts its Content-Type", body: JSON.stringify({ ...good, mediaType: mediaTypes.imageIndex }) },
+  {
+    what: "that names a layer twice, the first time of another size",
+    body: JSON.stringify({ ...good, layers: [{ ...good.layers[0], size: 1 }, ...good.layers] }),
+  },
   { what: "of schema 1", body: JSON.stringify({ schemaVersion: 1, name: "x", fsLayers: [], history: [] }) },
   { what: "of a media type that is none", body: JSON.stringify(good), headers: { "content-type": "text/html" } },
   {

@@ -57,6 +57,11 @@ describe("parseManifest", () => {
       { ...image, layers: [{ ...descriptor("x"), Digest: digestOf("y") }] },
       { field: "layers.Digest" },
     ],
+    [
+      "a platform that Go would read otherwise",
+      { ...image, layers: [{ ...descriptor("x"), platform: { os: "linux", architecture: "amd64", Architecture: "arm64" } }] },
+      { field: "layers.platform.Architecture", expected: 'the name "architecture"' },
+    ],
     ["another schema", { ...image, schemaVersion: 1 }, { field: "schemaVersion" }],
     ["a bad digest", { ...image, config: { ...descriptor("x"), digest: "sha256:x" } }, { field: "config.digest" }],
     ["an unknown algorithm", { ...image, config: { ...descriptor("x"), digest: `md5:${"a".repeat(32)}` } }, { field: "config.digest" }],
