@@ -19,6 +19,8 @@ export type TokensCreateOptions = TokenOptions & {
   readonly name?: string;
 };
 
+/** as the registry has it */
+const longestName = 100;
 const dayMs = 24 * 60 * 60 * 1000;
 
 /** Makes a token for the registry and prints it, once: what is kept of it cannot be turned back. */
@@ -26,13 +28,16 @@ export async function tokensCreate(options: TokensCreateOptions): Promise<number
   const settings = requireSettings(options);
   if (options.app !== undefined && !appNameShape.test(options.app))
     throw new CliError(`Cannot use "${options.app}": expected ${appNameRule}`);
+  const { name = "token" } = options;
+  if (name.length < 1 || name.length > longestName)
+    throw new CliError(`Cannot use --name "${name.slice(0, 200)}": expected 1 to ${longestName} characters`);
   const expiresInMs = options.expires === undefined ? undefined : parseExpiry(options.expires);
   const token = generateDeployToken();
   await using controlPlane = await connectControlPlane(settings, "; no token was made");
   const made = await createDeployToken(controlPlane, {
     id: token.id,
     secretSha256: hashSecret(token.secret),
-    name: options.name ?? "token",
+    name,
     org: options.org ?? settings.defaultOrg,
     ...(options.app === undefined ? {} : { app: options.app }),
     actions: actionsOf(options),

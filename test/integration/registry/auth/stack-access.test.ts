@@ -140,6 +140,8 @@ describe("slipway tokens", () => {
   it.each([
     [["create", "--expires", "soon"], 'Cannot read --expires "soon": expected a duration such as "90d" or "12h"'],
     [["create", "--app", "No/App"], 'Cannot use "No/App": expected at most 40 of lower-case letters'],
+    [["create", "--name", ""], 'Cannot use --name "": expected 1 to 100 characters'],
+    [["create", "--name", "x".repeat(101)], "expected 1 to 100 characters"],
     [["revoke", "0123456789abcdef"], 'Cannot find token "0123456789abcdef"'],
     [["revoke", "../x"], 'Cannot find token "../x"'],
   ])("%j ends with 2 and says why", async (args, message) => {
