@@ -13,11 +13,14 @@ export type TokenRouteOptions = {
   readonly tokens: AccessTokens;
   readonly failedLogins: FailedLogins;
   readonly log?: DistributionLog;
+  readonly requestTimeoutMs?: number;
 };
 
 type TokenRequest = { readonly login: Login | undefined; readonly service: string | null; readonly scopes: readonly string[] };
 
 const answerTimeoutMs = 15_000;
+/** from its headers to the end of its answer; a client that drips its form is cut off */
+const defaultRequestTimeoutMs = 30_000;
 const formLimitBytes = 16 * 1024;
 const scopesLimitChars = 8 * 1024;
 
@@ -25,6 +28,10 @@ const scopesLimitChars = 8 * 1024;
 export function registerTokenRoute(app: FastifyInstance, options: TokenRouteOptions): void {
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
+    scope.addHook("onRequest", async (request, reply) => {
+      const timer = setTimeout(() => request.raw.socket.destroy(), options.requestTimeoutMs ?? defaultRequestTimeoutMs).unref();
+      reply.raw.once("close", () => clearTimeout(timer));
+    });
     const asText = { parseAs: "string", bodyLimit: formLimitBytes } as const;
     scope.addContentTypeParser<string>("application/x-www-form-urlencoded", asText, (_request, body, done) =>
       done(null, new URLSearchParams(body)),
