@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Bucket } from "../bucket/bucket.ts";
-import { formatRecord } from "../bucket/records.ts";
+import { DamagedRecordError, formatRecord } from "../bucket/records.ts";
 import {
   type BlobRecord,
   type LivingRecord,
@@ -19,13 +19,6 @@ const patienceMs = 5_000;
 const pollMs = 100;
 const mostConflicts = 20;
 const retryAfterSeconds = 5;
-
-/** The object is not what we write there; scrub names it. */
-export class DamagedRecordError extends DistributionError {
-  constructor(cause: unknown) {
-    super("UNAVAILABLE", { reason: "a record in the bucket is damaged" }, { cause });
-  }
-}
 
 /** @throws DamagedRecordError */
 export async function readRecordObject(bucket: Bucket, key: string, signal: AbortSignal): Promise<RecordObject | undefined> {

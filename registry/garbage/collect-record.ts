@@ -7,7 +7,8 @@ import {
   planForCollector,
   removalMs as usualRemovalMs,
 } from "../blobs/record-life.ts";
-import { DamagedRecordError, type RecordObject, markRecord, readRecordObject } from "../blobs/record-object.ts";
+import { type RecordObject, markRecord, readRecordObject } from "../blobs/record-object.ts";
+import { DamagedRecordError } from "../bucket/records.ts";
 import type { Candidate } from "./candidates.ts";
 import { type GarbageCounts, noGarbage } from "./counts.ts";
 import type { GarbagePolicy } from "./policy.ts";

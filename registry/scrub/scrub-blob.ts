@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
 import type { BlobRecord } from "../blobs/record-life.ts";
-import { DamagedRecordError, readRecordObject } from "../blobs/record-object.ts";
+import { readRecordObject } from "../blobs/record-object.ts";
+import { DamagedRecordError } from "../bucket/records.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
 import { quarantineBlob } from "./quarantine.ts";

@@ -1,5 +1,6 @@
 import type { BlobRecord } from "../blobs/record-life.ts";
-import { DamagedRecordError, readRecordObject } from "../blobs/record-object.ts";
+import { readRecordObject } from "../blobs/record-object.ts";
+import { DamagedRecordError } from "../bucket/records.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
 

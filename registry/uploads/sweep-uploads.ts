@@ -1,8 +1,9 @@
 import type { Bucket } from "../bucket/bucket.ts";
+import { DamagedRecordError } from "../bucket/records.ts";
 import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
 import { endAndClean } from "./end-upload.ts";
 import { abortMultipart, walkMultiparts } from "./multipart.ts";
-import { createUploadStates } from "./upload-states.ts";
+import { type StoredState, type UploadStates, createUploadStates } from "./upload-states.ts";
 
 export type SweepOptions = {
   /** what nobody touched for so long is left behind */
@@ -12,6 +13,8 @@ export type SweepOptions = {
 /**
  * Removes uploads that were left behind, with all that they wrote, and multipart uploads that no upload knows. Safe beside running
  * instances and other sweeps: an upload is ended by compare-and-swap, so whoever goes on with it, and the sweep, cannot both win.
+ *
+ * An upload whose state cannot be read stays with all that it wrote, and holds up nothing else.
  *
  * S3 servers that list multipart uploads by whole keys only (MinIO) must expire the unknown ones by themselves.
  */
@@ -25,8 +28,9 @@ const endedAtATime = 16;
 async function sweepStates(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
   const states = createUploadStates(bucket);
   const end = async (id: string): Promise<void> => {
-    const stored = await states.read(id, signal);
-    if (stored !== undefined && stored.state.changedAtMs <= latestMs) await endAndClean({ bucket, states }, stored, signal);
+    const stored = await readSound(states, id, signal);
+    if (stored !== undefined && stored !== "damaged" && stored.state.changedAtMs <= latestMs)
+      await endAndClean({ bucket, states }, stored, signal);
   };
   let batch: string[] = [];
   for await (const { key, changedAtMs } of bucket.walk(storageKeys.allUploads, signal)) {
@@ -45,7 +49,16 @@ async function sweepMultiparts(bucket: Bucket, latestMs: number, signal: AbortSi
   for await (const multipart of walkMultiparts(bucket, storageKeys.allBytes, signal)) {
     if (multipart.startedAtMs > latestMs) continue;
     const id = uploadOfBytes(multipart.key);
-    const stored = id === undefined ? undefined : await states.read(id, signal);
-    if (stored?.state.multipart?.uploadId !== multipart.uploadId) await abortMultipart(bucket, multipart, signal);
+    const stored = id === undefined ? undefined : await readSound(states, id, signal);
+    if (stored !== "damaged" && stored?.state.multipart?.uploadId !== multipart.uploadId) await abortMultipart(bucket, multipart, signal);
+  }
+}
+
+async function readSound(states: UploadStates, id: string, signal: AbortSignal): Promise<StoredState | "damaged" | undefined> {
+  try {
+    return await states.read(id, signal);
+  } catch (error) {
+    if (error instanceof DamagedRecordError) return "damaged";
+    throw error;
   }
 }

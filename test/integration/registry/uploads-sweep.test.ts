@@ -41,6 +41,19 @@ describe("what uploads left in the bucket", () => {
     expect(await scratch.multipartUploads()).toBe(0);
   };
 
+  it("goes also when the state of one upload cannot be read, which stays with its bytes", async () => {
+    await using store = openS3Store({ ...scratch, idleMs: 0 });
+    const [damaged, other] = [await store.uploads.start(repository, signal), await store.uploads.start(repository, signal)];
+    await store.uploads.append(repository, damaged.id, 0, Readable.from([randomBytes(17 * mebibyte)]), signal);
+    await store.uploads.append(repository, other.id, 0, Readable.from([randomBytes(17 * mebibyte)]), signal);
+    await put(storageKeys.upload(damaged.id), "{");
+    await sleep(1_100);
+
+    await store.sweep(signal);
+    expect(await scratch.keys("uploads/")).toEqual([storageKeys.upload(damaged.id)]);
+    expect(await scratch.multipartUploads()).toBe(1);
+  });
+
   it("goes by its age after kill -9 of an instance, and what is live stays", async () => {
     await using registry = await createRegistryProcess(scratch.bucket);
     await registry.start();
