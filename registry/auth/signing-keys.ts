@@ -11,7 +11,7 @@ const hourMs = 60 * 60 * 1000;
 const rotateAfterMs = 30 * 24 * hourMs;
 /** far longer than a token lives, and than another instance takes to see a new key */
 const verifyForMs = rotateAfterMs + 24 * hourMs;
-/** how soon an instance signs with a key that another one made */
+/** how soon an instance signs with a key that another one made, and verifies with none that is gone */
 const freshForMs = 60_000;
 /** tokens that name keys of nobody's must not have the bucket listed for each */
 const lookAgainAfterMs = 1_000;
@@ -55,22 +55,29 @@ export function createSigningKeys(bucket: Bucket): SigningKeys {
     await look(nowMs, signal);
   };
 
+  /** While the bucket is away, what we know goes on. */
+  const freshen = async (nowMs: number, signal: AbortSignal): Promise<void> => {
+    if (nowMs - lookedAtMs < freshForMs) return;
+    await look(nowMs, signal).catch((error: unknown) => {
+      if (keys.length === 0) throw error;
+    });
+  };
+
   return {
     signer: async (nowMs, signal) => {
-      if (nowMs - lookedAtMs >= freshForMs) {
-        // while the bucket is away, what we know goes on signing
-        await look(nowMs, signal).catch((error: unknown) => {
-          if (keys.length === 0) throw error;
-        });
-      }
+      await freshen(nowMs, signal);
       const newest = keys.at(-1);
       if (newest === undefined || nowMs - newest.createdAtMs >= rotateAfterMs) {
         rotating ??= rotate(nowMs, signal).finally(() => (rotating = undefined));
-        await rotating;
+        await rotating.catch((error: unknown) => {
+          if (newest === undefined || isTooOld(newest, nowMs)) throw error;
+        });
       }
       return keys.at(-1)!;
     },
     verifier: async (id, nowMs, signal) => {
+      // an operator ends a key by removing it
+      await freshen(nowMs, signal);
       if (!keys.some((key) => key.id === id) && nowMs - lookedAtMs >= lookAgainAfterMs) await look(nowMs, signal);
       const found = keys.find((key) => key.id === id);
       return found === undefined || isTooOld(found, nowMs) ? undefined : found.publicKey;

@@ -207,6 +207,27 @@ describe("signing keys", () => {
     expect(await exportJWK((await one.signer(nowMs + 60_000, signal)).publicKey)).toEqual(await exportJWK(made));
   });
 
+  it("that an operator removed do not verify for longer than a minute, at an instance that never signs, either", async () => {
+    await using other = await openGuardedRegistry();
+    const [one, two] = [createSigningKeys(other.bucket), createSigningKeys(other.bucket)];
+    const nowMs = Date.now();
+    const { id } = await one.signer(nowMs, signal);
+    expect(await two.verifier(id, nowMs, signal)).toBeDefined();
+    await other.bucket.delete(`auth/signing-keys/${id}`, signal);
+    expect(await two.verifier(id, nowMs + 60_000, signal)).toBeUndefined();
+  });
+
+  it("sign on for a day when the bucket takes no new one", async () => {
+    await using other = await openGuardedRegistry();
+    const hourMs = 60 * 60 * 1000;
+    const startMs = Date.now();
+    const refusing = { ...other.bucket, putIf: () => Promise.reject(new Error("read-only")) };
+    const { id } = await createSigningKeys(other.bucket).signer(startMs, signal);
+    const keys = createSigningKeys(refusing);
+    expect((await keys.signer(startMs + 30 * 24 * hourMs, signal)).id).toBe(id);
+    await expect(keys.signer(startMs + 31 * 24 * hourMs, signal)).rejects.toThrow("read-only");
+  });
+
   it("are replaced after 30 days; the one before verifies for a day more, and is then removed", async () => {
     await using other = await openGuardedRegistry();
     const dayMs = 24 * 60 * 60 * 1000;
