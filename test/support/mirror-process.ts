@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inject } from "vitest";
@@ -11,6 +10,7 @@ import type { Settings } from "../../config/settings.ts";
 import { type MirrorAdmin, createMirrorAdmin } from "../../mirror/admin-client.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
 import { imageHost } from "./mirror-harness.ts";
+import { makeOwnedDir, removeOwnedDir, tieToDir } from "./owned-dir.ts";
 
 export type MirrorProcess = AsyncDisposable & {
   readonly settings: Settings;
@@ -24,7 +24,7 @@ export type MirrorProcess = AsyncDisposable & {
 
 /** The process `mirror` as `slipway up` would start it, with settings and folders of its own. */
 export async function createMirrorProcess(containerdSocket = inject("containerdSocket")): Promise<MirrorProcess> {
-  const dir = await mkdtemp(path.join(tmpdir(), "mirror-"));
+  const dir = await makeOwnedDir();
   const runDir = path.join(dir, "run");
   const settings = {
     instance: "0123abcd",
@@ -74,6 +74,7 @@ export async function createMirrorProcess(containerdSocket = inject("containerdS
         env: { ...process.env, SLIPWAY_SETTINGS: file },
         stdio: "ignore",
       });
+      await tieToDir(dir, "mirror", child.pid);
       while (!existsSync(readyFile(runDir, "mirror"))) {
         if (child.exitCode !== null) throw new Error(await readFile(logFile, "utf8"));
         await sleep(20);
@@ -81,7 +82,7 @@ export async function createMirrorProcess(containerdSocket = inject("containerdS
     },
     async [Symbol.asyncDispose]() {
       await stop("SIGKILL");
-      await rm(dir, { recursive: true });
+      await removeOwnedDir(dir);
     },
   };
 }

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { instancePaths } from "../../config/paths.ts";
-import { isRunning, processIdentitySchema, thisProcess } from "../../config/process-identity.ts";
+import { identifyProcess, isRunning, processIdentitySchema, thisProcess } from "../../config/process-identity.ts";
 import { runningProcess, stopProcess } from "../../stack/child-process.ts";
 import { down } from "../../stack/down.ts";
 import { unmountBelow } from "../../stack/mounts.ts";
@@ -19,6 +19,14 @@ export async function makeOwnedDir(): Promise<string> {
   await chmod(dir, 0o711);
   await writeFile(path.join(dir, "owner.json"), JSON.stringify(thisProcess()));
   return dir;
+}
+
+/** Has a process that was just started end with the folder, also when whoever started it is killed. */
+export async function tieToDir(dir: string, name: string, pid: number | undefined): Promise<void> {
+  const identity = pid === undefined ? undefined : identifyProcess(pid);
+  if (identity === undefined) return;
+  await mkdir(path.join(dir, "pids"), { recursive: true });
+  await writeFile(path.join(dir, "pids", name), JSON.stringify(identity));
 }
 
 /** Ends every process that has a pid file in the folder, what their shims run, every mount below, and the folder. */

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readyFile } from "../../config/ready.ts";
@@ -10,6 +9,7 @@ import type { Settings } from "../../config/settings.ts";
 import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
 import { entryPoint } from "../../stack/entry-point.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
+import { makeOwnedDir, removeOwnedDir, tieToDir } from "./owned-dir.ts";
 
 export type RegistryProcess = AsyncDisposable & {
   readonly url: string;
@@ -29,7 +29,7 @@ export type RegistryProcessOptions = {
 
 /** The process `registry` as `slipway up` would start it, on a free port, over a bucket of the caller's. */
 export async function createRegistryProcess({ bucket, s3, toolsBinDir, amend }: RegistryProcessOptions): Promise<RegistryProcess> {
-  const dir = await mkdtemp(path.join(tmpdir(), "registry-"));
+  const dir = await makeOwnedDir();
   const settings: Settings = defaultSettings({
     dataDir: path.join(dir, "data"),
     runDir: path.join(dir, "run"),
@@ -68,6 +68,7 @@ export async function createRegistryProcess({ bucket, s3, toolsBinDir, amend }: 
         env: { ...process.env, SLIPWAY_SETTINGS: file, LOG: logFile },
         stdio: "ignore",
       });
+      await tieToDir(dir, "registry", child.pid);
       while (!existsSync(readyFile(settings.runDir, "registry"))) {
         if (child.exitCode !== null) throw new Error(`the registry ended:\n${await readFile(logFile, "utf8")}`);
         await sleep(20);
@@ -75,7 +76,7 @@ export async function createRegistryProcess({ bucket, s3, toolsBinDir, amend }: 
     },
     [Symbol.asyncDispose]: async () => {
       await stop("SIGTERM");
-      await rm(dir, { recursive: true, force: true });
+      await removeOwnedDir(dir);
     },
   };
 }

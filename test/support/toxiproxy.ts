@@ -4,6 +4,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inject } from "vitest";
 import { anyFreePort } from "../../stack/free-port.ts";
+import { makeOwnedDir, removeOwnedDir, tieToDir } from "./owned-dir.ts";
 
 /** A TCP proxy whose connections can be made bad (toxiproxy). */
 export type Toxiproxy = AsyncDisposable & {
@@ -17,6 +18,8 @@ export async function openToxiproxy(upstream: string): Promise<Toxiproxy> {
   const api = `http://127.0.0.1:${apiPort}`;
   const child = spawn(path.join(inject("toolsBinDir"), "server"), ["-host", "127.0.0.1", "-port", String(apiPort)], { stdio: "ignore" });
   const exited = once(child, "exit");
+  const dir = await makeOwnedDir();
+  await tieToDir(dir, "toxiproxy", child.pid);
   const ask = async (method: string, resource: string, body?: object): Promise<void> => {
     const answer = await fetch(`${api}${resource}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
     if (!answer.ok) throw new Error(`toxiproxy: ${method} ${resource}: ${answer.status} ${await answer.text()}`);
@@ -43,6 +46,7 @@ export async function openToxiproxy(upstream: string): Promise<Toxiproxy> {
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
       await exited;
+      await removeOwnedDir(dir);
     },
   };
 }

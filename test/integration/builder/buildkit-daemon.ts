@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { buildkitdConfig } from "../../../builder/buildkitd-config.ts";
 import { awaitReady } from "../../../builder/readiness.ts";
+import { makeOwnedDir, removeOwnedDir, tieToDir } from "../../support/owned-dir.ts";
 
 export type TestBuildkit = AsyncDisposable & {
   readonly address: string;
@@ -15,7 +15,7 @@ export type TestBuildkit = AsyncDisposable & {
 
 /** A buildkitd of the test's own, with the configuration that builders have, in a mount namespace of its own. */
 export async function openTestBuildkit(binDir: string, imageHost: string): Promise<TestBuildkit> {
-  const dir = await mkdtemp(path.join(tmpdir(), "bk-"));
+  const dir = await makeOwnedDir();
   const socket = path.join(dir, "s");
   const config = buildkitdConfig({ imageHost, mirror: imageHost, socket, maxParallelism: 2 });
   await mkdir(path.join(dir, "root"));
@@ -29,6 +29,7 @@ export async function openTestBuildkit(binDir: string, imageHost: string): Promi
     path.join(binDir, "runc"),
   ];
   const daemon = spawn("unshare", argv, { stdio: ["ignore", "ignore", "pipe"] });
+  await tieToDir(dir, "buildkitd", daemon.pid);
   daemon.stderr.pipe(createWriteStream(path.join(dir, "log")));
   const end = () => endProcess(daemon, "SIGKILL");
   try {
@@ -42,7 +43,7 @@ export async function openTestBuildkit(binDir: string, imageHost: string): Promi
     kill: end,
     [Symbol.asyncDispose]: async () => {
       await endProcess(daemon, "SIGTERM");
-      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+      await removeOwnedDir(dir);
     },
   };
 }

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inject } from "vitest";
@@ -10,6 +9,7 @@ import { readyFile } from "../../../config/ready.ts";
 import type { Settings } from "../../../config/settings.ts";
 import { defaultSettings, preferredPorts } from "../../../stack/default-settings.ts";
 import { entryPoint } from "../../../stack/entry-point.ts";
+import { makeOwnedDir, removeOwnedDir, tieToDir } from "../../support/owned-dir.ts";
 
 export type ControlProcess = AsyncDisposable & {
   /** Resolves when it serves; rejects with its log when it ends before. */
@@ -20,7 +20,7 @@ export type ControlProcess = AsyncDisposable & {
 
 /** The process `control` as `slipway up` would start it, on the Temporal of the run, over a bucket of the test's. */
 export async function createControlProcess(bucket: string, endpoint = inject("s3").endpoint): Promise<ControlProcess> {
-  const dir = await mkdtemp(path.join(tmpdir(), "control-"));
+  const dir = await makeOwnedDir();
   const settings = defaultSettings({
     dataDir: path.join(dir, "data"),
     runDir: path.join(dir, "run"),
@@ -54,6 +54,7 @@ export async function createControlProcess(bucket: string, endpoint = inject("s3
         env: { ...process.env, SLIPWAY_SETTINGS: settingsFile, LOG: logFile },
         stdio: "ignore",
       });
+      await tieToDir(dir, "control", child.pid);
       while (!existsSync(readyFile(settings.runDir, "control"))) {
         if (child.exitCode !== null) throw new Error(`control ended:\n${await readFile(logFile, "utf8")}`);
         await sleep(20);
@@ -61,7 +62,7 @@ export async function createControlProcess(bucket: string, endpoint = inject("s3
     },
     [Symbol.asyncDispose]: async () => {
       await stop("SIGTERM");
-      await rm(dir, { recursive: true, force: true });
+      await removeOwnedDir(dir);
     },
   };
 }
