@@ -23,7 +23,8 @@ import { type TestStack, startTestStack } from "../../support/stack.ts";
 
 const run = promisify(execFile);
 const signal = AbortSignal.timeout(600_000);
-const foreign = "somebody-else";
+/** a name of this run's: runc keeps its state by namespace, for all containerds of a host together */
+const foreign = `somebody-else-${process.pid}`;
 
 describe("a containerd that cannot be used", () => {
   let dir = "";
