@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
-import { createKeyedQueue } from "../machines/keyed-queue.ts";
+import { createKeyedQueue } from "../config/keyed-queue.ts";
 import type { MachineState, Machines } from "../machines/types.ts";
 import { createIdleTimers } from "./idle-timers.ts";
 import { type BuilderImage, ensureBuilderImage } from "./image.ts";

@@ -7,7 +7,7 @@ import { type Containerd, ensureNamespace, orUndefined } from "../containerd/cli
 import { emptyCgroup, machineCgroup, removeCgroup } from "./cgroup.ts";
 import { planOf, stoppedLabel } from "./create-container.ts";
 import { MachineError } from "./errors.ts";
-import { createKeyedQueue } from "./keyed-queue.ts";
+import { createKeyedQueue } from "../config/keyed-queue.ts";
 import { machineState, readAddresses } from "./machine-state.ts";
 import { createAddressClaims } from "./network/address-claims.ts";
 import { detachNetwork } from "./network/attach-network.ts";

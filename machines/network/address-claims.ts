@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import { MachineError } from "../errors.ts";
-import { createKeyedQueue } from "../keyed-queue.ts";
+import { createKeyedQueue } from "../../config/keyed-queue.ts";
 import type { OrgNetwork } from "../types.ts";
 import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { firstHostPart, hostPartOf, machineAddresses, type MachineAddresses, nextHostPart } from "./address-plan.ts";

@@ -1,4 +1,4 @@
-import { createKeyedQueue } from "../keyed-queue.ts";
+import { createKeyedQueue } from "../../config/keyed-queue.ts";
 import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { type AppServer, openAppServer } from "./app-server.ts";
 import { createInFlight } from "./in-flight.ts";

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
+import { createKeyedQueue } from "../../config/keyed-queue.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { UploadStatus, UploadStore } from "../../oci/store.ts";
@@ -8,7 +9,6 @@ import { storageKeys, uploadOfState } from "../bucket/storage-keys.ts";
 import { type IntakeDeps, LostUpload, openBodyIntake } from "./body-intake.ts";
 import { endAndClean } from "./end-upload.ts";
 import { finishUpload } from "./finish-upload.ts";
-import { createOneAtATime } from "./one-at-a-time.ts";
 import { type PartBuffers, createPartBuffers } from "./part-buffers.ts";
 import { readPatiently } from "./read-patiently.ts";
 import { createTailCache } from "./tail-cache.ts";
@@ -43,7 +43,7 @@ export function createS3Uploads(bucket: Bucket, options: S3UploadOptions = {}): 
   const sessions = createSessionCache({ most: mostSessions, tails });
   const buffers = createPartBuffers(partMemoryBytes);
   const intakeDeps: IntakeDeps = { bucket, states, tails, buffers, instance: randomUUID() };
-  const oneAtATime = createOneAtATime();
+  const oneAtATime = createKeyedQueue();
 
   const read = async (repository: Repository, id: string, signal: AbortSignal): Promise<StoredState> => {
     const stored = uploadOfState(storageKeys.upload(id)) === undefined ? undefined : await states.read(id, signal);

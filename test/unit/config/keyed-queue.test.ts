@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { createKeyedQueue } from "../../../machines/keyed-queue.ts";
+import { createKeyedQueue } from "../../../config/keyed-queue.ts";
 
 describe("a keyed queue", () => {
   it("runs the tasks of one key one after another and those of two keys side by side", async () => {
