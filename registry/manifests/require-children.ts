@@ -5,6 +5,7 @@ import { isImageIndexType, isImageManifestType } from "../../oci/media-types.ts"
 import type { Repository } from "../../oci/repository.ts";
 import type { BlobStore } from "../../oci/store.ts";
 import type { Bucket } from "../bucket/bucket.ts";
+import { concurrently } from "../concurrently.ts";
 import { readManifest, statManifest } from "./manifest-content.ts";
 
 export type ChildSources = { readonly bucket: Bucket; readonly blobs: Pick<BlobStore, "stat"> };
@@ -33,11 +34,7 @@ export async function requireChildren(
         .map((child) => [`${child.digest} ${child.size} ${child.mediaType}`, child]),
     ).values(),
   ];
-  const waiting = children.values();
-  const lookUp = async () => {
-    for (const child of waiting) await requireChild(sources, repository, child, signal);
-  };
-  await Promise.all(Array.from({ length: Math.min(lookUpsAtOnce, children.length) }, lookUp));
+  await concurrently(children, lookUpsAtOnce, (child) => requireChild(sources, repository, child, signal));
   await requireShallow(sources.bucket, repository, manifest, 1, { left: mostNestedIndexes }, signal);
 }
 

@@ -1,6 +1,7 @@
 import type { Bucket } from "../bucket/bucket.ts";
 import { DamagedRecordError } from "../bucket/records.ts";
 import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
+import { concurrently } from "../concurrently.ts";
 import { endAndClean } from "./end-upload.ts";
 import { abortMultipart, walkMultiparts } from "./multipart.ts";
 import { type StoredState, type UploadStates, createUploadStates } from "./upload-states.ts";
@@ -27,21 +28,12 @@ const endedAtATime = 16;
 
 async function sweepStates(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
   const states = createUploadStates(bucket);
-  const end = async (id: string): Promise<void> => {
-    const stored = await readSound(states, id, signal);
-    if (stored !== undefined && stored !== "damaged" && stored.state.changedAtMs <= latestMs)
-      await endAndClean({ bucket, states }, stored, signal);
-  };
-  let batch: string[] = [];
-  for await (const { key, changedAtMs } of bucket.walk(storageKeys.allUploads, signal)) {
+  await concurrently(bucket.walk(storageKeys.allUploads, signal), endedAtATime, async ({ key, changedAtMs }) => {
     const id = uploadOfState(key);
-    if (id === undefined || changedAtMs > latestMs) continue;
-    batch.push(id);
-    if (batch.length < endedAtATime) continue;
-    await Promise.all(batch.map(end));
-    batch = [];
-  }
-  await Promise.all(batch.map(end));
+    const stored = id === undefined || changedAtMs > latestMs ? undefined : await readSound(states, id, signal);
+    if (stored === undefined || stored === "damaged" || stored.state.changedAtMs > latestMs) return;
+    await endAndClean({ bucket, states }, stored, signal);
+  });
 }
 
 async function sweepMultiparts(bucket: Bucket, latestMs: number, signal: AbortSignal): Promise<void> {
