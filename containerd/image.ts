@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Descriptor } from "../oci/descriptor.ts";
-import { type Digest, digestAlgorithm, digestOf, isDigest } from "../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.ts";
+import { digestSchema } from "../oci/digest-schema.ts";
 import { type ImageManifest, type Manifest, manifestLimitBytes, parseManifest } from "../oci/manifest.ts";
 import { mediaTypes } from "../oci/media-types.ts";
 import type { ContainerdNamespace } from "./client.ts";
@@ -9,12 +10,10 @@ import { readBlobBytes } from "./content.ts";
 /** Larger configs are refused: an image is a stranger's document. */
 export const configLimitBytes = 1024 * 1024;
 
-const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), "expected sha256:<64 hex>");
-
 const imageConfig = z.object({
   architecture: z.string(),
   os: z.string(),
-  rootfs: z.object({ type: z.literal("layers"), diff_ids: z.array(digest).max(127) }),
+  rootfs: z.object({ type: z.literal("layers"), diff_ids: z.array(digestSchema).max(127) }),
 });
 
 /** A manifest with what unpacking needs of its config. */

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { type Digest, digestAlgorithm, digestOf, isDigest } from "../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.ts";
+import { digestSchema } from "../oci/digest-schema.ts";
 import { DistributionError } from "../oci/errors.ts";
 import type { ManifestReference } from "../oci/reference.ts";
 import type { Repository } from "../oci/repository.ts";
@@ -15,7 +16,7 @@ import { writeFileAtomic } from "../config/write-file-atomic.ts";
 /** Configs are small; layers stay in the builder's own cache. */
 const blobLimitBytes = 1024 * 1024;
 
-const storedTag = z.object({ digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)) });
+const storedTag = z.object({ digest: digestSchema });
 const storedManifest = z.object({ mediaType: z.string(), base64: z.base64() });
 
 /**

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Descriptor } from "./descriptor.ts";
-import { type Digest, digestAlgorithm, digestOf, isDigest } from "./digest.ts";
+import { digestAlgorithm, digestOf } from "./digest.ts";
+import { digestSchema } from "./digest-schema.ts";
 import { DistributionError } from "./errors.ts";
 import { isDockerSchema1Type, isImageIndexType, isImageManifestType } from "./media-types.ts";
 import { parseStrictJson } from "./strict-json.ts";
@@ -14,7 +15,6 @@ export const mostLayers = 127;
 /** Far above any image's platforms and attestations; each costs a look-up when the index is pushed. */
 export const mostIndexEntries = 1000;
 
-const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), "expected sha256:<64 hex> or sha512:<128 hex>");
 const annotations = z.record(z.string(), z.string()).optional();
 const absent = z.undefined("a field that belongs to another kind of manifest").optional();
 
@@ -22,7 +22,7 @@ const platform = z.object({ architecture: z.string(), os: z.string(), variant: z
 
 const descriptor = z.object({
   mediaType: z.string().min(1),
-  digest,
+  digest: digestSchema,
   size: z.number().int().nonnegative(),
   annotations,
   artifactType: z.string().optional(),

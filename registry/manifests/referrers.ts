@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
 import { manifestLimitBytes } from "../../oci/manifest.ts";
 import type { ReferrerDescriptor } from "../../oci/referrer.ts";
 import type { Repository } from "../../oci/repository.ts";
@@ -10,7 +11,7 @@ import { startAfter, storageKeys } from "../bucket/storage-keys.ts";
 
 const referrerRecord = z.object({
   mediaType: z.string(),
-  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  digest: digestSchema,
   size: z.number().int().nonnegative(),
   artifactType: z.string().optional(),
   annotations: z.record(z.string(), z.string()).optional(),

@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository, Tag } from "../../oci/repository.ts";
 import type { Bucket, WriteCondition } from "../bucket/bucket.ts";
@@ -11,7 +12,7 @@ import { storageKeys } from "../bucket/storage-keys.ts";
 
 const tagRecord = z.object({
   mediaType: z.string(),
-  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  digest: digestSchema,
   size: z.number().int().nonnegative(),
   deletedAtMs: z.number().optional(),
   /** of its own for every change, by which a writer whose answer was lost knows what it wrote */

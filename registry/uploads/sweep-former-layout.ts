@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { parseRecord } from "../bucket/records.ts";
 import { keyOfDigest } from "./end-upload.ts";
 
-const unlinkedRecord = z.object({ digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)) });
+const unlinkedRecord = z.object({ digest: digestSchema });
 
 /**
  * What uploads of Slipway 0.1 left in a bucket: tails in `uploads/<writer>/<id>`, and in `unlinked/<writer>/<id>` the digest of bytes

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
 
 const sizeBytes = z.number().int().nonnegative();
@@ -21,7 +22,7 @@ export const uploadState = z.object({
   revision: z.string(),
   /** open: takes bytes. finishing: its bytes are being published as `digest`. ended: whatever it left is being removed */
   phase: z.enum(["open", "finishing", "ended"]),
-  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)).optional(),
+  digest: digestSchema.optional(),
   multipart: z.object({ key: z.string(), uploadId: z.string() }).optional(),
   /** in order; their numbers may have gaps */
   parts: z.array(storedPart),

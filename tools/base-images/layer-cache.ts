@@ -7,18 +7,18 @@ import { pipeline } from "node:stream/promises";
 import zlib from "node:zlib";
 import { z } from "zod";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
 import { mediaTypes } from "../../oci/media-types.ts";
 import type { LayerRecipe } from "./types.ts";
 
 export type StoredLayer = { readonly file: string; readonly descriptor: Descriptor; readonly diffId: Digest };
 
-const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value));
 const fileNames = { [mediaTypes.layerTarZstd]: "layer.tar.zst", [mediaTypes.layerTarGzip]: "layer.tar.gz" } as const;
 const recordSchema = z.object({
-  digest,
+  digest: digestSchema,
   size: z.number().int().positive(),
-  diffId: digest,
+  diffId: digestSchema,
   mediaType: z.enum([mediaTypes.layerTarZstd, mediaTypes.layerTarGzip]).default(mediaTypes.layerTarZstd),
 });
 
