@@ -1,5 +1,13 @@
 import { defineConfig } from "vitest/config";
 
+const onDaemons = {
+  globalSetup: "test/support/global-setup.ts",
+  pool: "forks",
+  fileParallelism: false,
+  testTimeout: 120_000,
+  hookTimeout: 300_000,
+} as const;
+
 export default defineConfig({
   test: {
     projects: [
@@ -11,11 +19,7 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           exclude: ["test/integration/registry/**"],
-          globalSetup: ["test/support/global-setup.ts"],
-          pool: "forks",
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 300_000,
+          ...onDaemons,
         },
       },
       {
@@ -23,20 +27,14 @@ export default defineConfig({
         test: {
           name: "registry",
           include: ["test/integration/registry/**/*.test.ts"],
-          globalSetup: ["test/support/global-setup.ts"],
-          pool: "forks",
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 300_000,
+          ...onDaemons,
         },
       },
       {
         test: {
           name: "long",
           include: ["test/long/**/*.test.ts"],
-          globalSetup: ["test/support/global-setup.ts"],
-          pool: "forks",
-          fileParallelism: false,
+          ...onDaemons,
           testTimeout: 900_000,
           hookTimeout: 900_000,
         },

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
 import { startProcess, untilReady } from "../../stack/child-process.ts";
@@ -46,6 +46,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
       configFile: path.join(dir, "containerd.toml"),
     };
     await mkdir(s3.dir);
+    // what tests, and what they start, leave among the temporary files goes with this folder
+    process.env.TMPDIR = await makeTemporaryDir(dir);
     await writeFile(containerd.configFile, containerdConfig(containerd));
     await startAll(dir, [
       s3Server({ binDir: tools.binDir, ...s3 }),
@@ -64,6 +66,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw error;
   }
   return async () => await removeOwnedDir(dir);
+}
+
+/** Open to the users that daemons and package managers work as. */
+async function makeTemporaryDir(dir: string): Promise<string> {
+  const temporary = path.join(dir, "tmp");
+  await mkdir(temporary);
+  await chmod(temporary, 0o1777);
+  return temporary;
 }
 
 async function startAll(dir: string, specs: readonly ProcessSpec[]): Promise<void> {

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { lockFile } from "../../config/file-lock.ts";
 import { instancePaths } from "../../config/paths.ts";
 import { identifyProcess, isRunning, processIdentitySchema, thisProcess } from "../../config/process-identity.ts";
 import { runningProcess, stopProcess } from "../../stack/child-process.ts";
@@ -64,14 +65,20 @@ async function takeDownInstance(dataDir: string): Promise<void> {
   await down({ dataDir }, () => undefined, AbortSignal.timeout(60_000)).catch((error: unknown) => console.error(error));
 }
 
-/** Removes the folders whose owner is gone. */
+/** Removes the folders whose owner is gone, and what is on the host because of them; one run at a time. */
 export async function sweepOwnedDirs(): Promise<void> {
-  for (const name of await readdir(parent)) {
-    if (!name.startsWith(prefix)) continue;
-    const dir = path.join(parent, name);
-    const owner = await readFile(path.join(dir, "owner.json"), "utf8").catch(() => undefined);
-    if (owner === undefined || isRunning(processIdentitySchema.parse(JSON.parse(owner)))) continue;
-    await takeDownInstance(path.join(dir, "data"));
-    await removeOwnedDir(dir);
-  }
+  await using _alone = await lockFile(path.join(parent, "slipway-tests.lock"), () => undefined, AbortSignal.timeout(300_000));
+  const dirs = await ownerlessDirs();
+  // while the daemons of the same run, in folders of their own, can still be asked
+  for (const dir of dirs) await takeDownInstance(path.join(dir, "data"));
+  for (const dir of dirs) await removeOwnedDir(dir);
+}
+
+async function ownerlessDirs(): Promise<readonly string[]> {
+  const dirs = (await readdir(parent)).filter((name) => name.startsWith(prefix)).map((name) => path.join(parent, name));
+  const owners = await Promise.all(dirs.map((dir) => readFile(path.join(dir, "owner.json"), "utf8").catch(() => undefined)));
+  return dirs.filter((_dir, at) => {
+    const owner = owners[at];
+    return owner !== undefined && !isRunning(processIdentitySchema.parse(JSON.parse(owner)));
+  });
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { instancePaths } from "../../../config/paths.ts";
 import { machineMac } from "../../../machines/network/address-plan.ts";
 import type { MachineState } from "../../../machines/types.ts";
@@ -12,8 +12,7 @@ const signal = AbortSignal.timeout(240_000);
 let lab: WebLab;
 
 beforeAll(async () => {
-  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
-  lab = await openWebLab({ containerdSocket, toolsBinDir, toolsShareDir }, signal);
+  lab = await openWebLab(signal);
 });
 afterAll(async () => await lab?.[Symbol.asyncDispose]());
 

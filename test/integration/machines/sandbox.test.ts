@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { readFile, readlink } from "node:fs/promises";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { machineCgroup } from "../../../machines/cgroup.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
@@ -12,8 +12,7 @@ const signal = AbortSignal.timeout(240_000);
 let lab: WebLab;
 
 beforeAll(async () => {
-  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
-  lab = await openWebLab({ containerdSocket, toolsBinDir, toolsShareDir }, signal);
+  lab = await openWebLab(signal);
 });
 afterAll(async () => await lab?.[Symbol.asyncDispose]());
 

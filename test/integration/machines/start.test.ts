@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import { createMachines } from "../../../machines/machines.ts";
@@ -11,8 +11,7 @@ const signal = AbortSignal.timeout(240_000);
 let lab: WebLab;
 
 beforeAll(async () => {
-  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
-  lab = await openWebLab({ containerdSocket, toolsBinDir, toolsShareDir }, signal);
+  lab = await openWebLab(signal);
 });
 afterAll(async () => await lab?.[Symbol.asyncDispose]());
 

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { instancePaths } from "../../../config/paths.ts";
 import { rotateLog } from "../../../machines/logs/rotate.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
@@ -10,8 +10,7 @@ const signal = AbortSignal.timeout(240_000);
 let lab: WebLab;
 
 beforeAll(async () => {
-  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
-  lab = await openWebLab({ containerdSocket, toolsBinDir, toolsShareDir }, signal);
+  lab = await openWebLab(signal);
 });
 afterAll(async () => await lab?.[Symbol.asyncDispose]());
 

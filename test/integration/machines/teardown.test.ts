@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { cgroupDirs, machineCgroup } from "../../../machines/cgroup.ts";
 import { createMachines } from "../../../machines/machines.ts";
 import { createOrgNetworks } from "../../../machines/network/org-networks.ts";
@@ -14,8 +14,7 @@ const signal = AbortSignal.timeout(240_000);
 let lab: WebLab;
 
 beforeAll(async () => {
-  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
-  lab = await openWebLab({ containerdSocket, toolsBinDir, toolsShareDir }, signal);
+  lab = await openWebLab(signal);
 });
 afterAll(async () => await lab?.[Symbol.asyncDispose]());
 

@@ -1,13 +1,13 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { orgNamespace } from "../../../../config/paths.ts";
+import { instancePaths, orgNamespace } from "../../../../config/paths.ts";
 import type { Settings } from "../../../../config/settings.ts";
 import { type Containerd, ensureNamespace, openContainerd } from "../../../../containerd/client.ts";
 import { createMachines } from "../../../../machines/machines.ts";
 import { teardownHost } from "../../../../machines/teardown.ts";
 import type { MachinePlan, Machines } from "../../../../machines/types.ts";
 import type { Digest } from "../../../../oci/digest.ts";
+import { makeOwnedDir, removeOwnedDir } from "../../../support/owned-dir.ts";
 import { type TestImage, importImage } from "./import-image.ts";
 
 export type MachineLab = AsyncDisposable & {
@@ -26,8 +26,11 @@ export type LabDaemons = { readonly containerdSocket: string; readonly toolsBinD
 
 /** An instance of Slipway's machines beside all others on the host: own id, addresses, orgs, folders. */
 export async function openMachineLab(daemons: LabDaemons): Promise<MachineLab> {
-  const root = await mkdtemp(path.join(tmpdir(), "slm-"));
+  const root = await makeOwnedDir();
   const settings = labSettings(root, daemons);
+  // with them the next run finds the bridges and rules of one that was killed
+  await mkdir(settings.dataDir);
+  await writeFile(instancePaths.settings(settings.dataDir), JSON.stringify(settings), { mode: 0o600 });
   const containerd = openContainerd(daemons.containerdSocket);
   const machines = createMachines({ containerd, settings });
   const orgs = [`${settings.instance}-a`, `${settings.instance}-b`] as const;
@@ -61,7 +64,7 @@ export async function openMachineLab(daemons: LabDaemons): Promise<MachineLab> {
       await teardownHost(settings, signal);
       for (const org of orgs) await removeNamespace(containerd, org);
       await containerd[Symbol.asyncDispose]();
-      await rm(root, { recursive: true, force: true });
+      await removeOwnedDir(root);
     },
   };
 }

@@ -1,7 +1,8 @@
+import { inject } from "vitest";
 import { machineLogTail } from "../../../../machines/logs/tail.ts";
 import type { MachineState } from "../../../../machines/types.ts";
 import type { Digest } from "../../../../oci/digest.ts";
-import { type LabDaemons, type MachineLab, openMachineLab } from "./lab.ts";
+import { type MachineLab, openMachineLab } from "./lab.ts";
 import { until } from "./observe.ts";
 
 type Image = { readonly name: string; readonly digest: Digest };
@@ -27,8 +28,10 @@ const image = {
   files: { "etc/passwd": "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n", "etc/group": "app:x:1000:\n" },
 };
 
-export async function openWebLab(daemons: LabDaemons, signal: AbortSignal): Promise<WebLab> {
-  const lab = await openMachineLab(daemons);
+/** On the daemons of the run. */
+export async function openWebLab(signal: AbortSignal): Promise<WebLab> {
+  const [containerdSocket, toolsBinDir, toolsShareDir] = [inject("containerdSocket"), inject("toolsBinDir"), inject("toolsShareDir")];
+  const lab = await openMachineLab({ containerdSocket, toolsBinDir, toolsShareDir });
   const [org, rival] = lab.orgs;
   const [web, rivalWeb] = await importBoth(lab);
 
