@@ -4,7 +4,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import type { Digest } from "../../oci/digest.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { Bucket } from "../bucket/bucket.ts";
-import { readLink } from "./s3-blobs.ts";
+import { readLink } from "./links.ts";
 
 export type PresignedRedirectOptions = {
   readonly bucket: Bucket;

@@ -6,10 +6,6 @@ import type { Bucket } from "../bucket/bucket.ts";
 import { claimLink, linkBlob, readLink } from "./links.ts";
 import type { BlobRecord } from "./record-life.ts";
 
-export { publishDigest, readDigestRecord } from "./digest-records.ts";
-export { linkBlob, readLink } from "./links.ts";
-export type { BlobRecord } from "./record-life.ts";
-
 /** Blobs in a bucket: a small record per repository and digest says that it is there and where its bytes are. */
 export function createS3Blobs(bucket: Bucket): BlobStore {
   return {

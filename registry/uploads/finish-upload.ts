@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
-import { linkBlob, publishDigest } from "../blobs/s3-blobs.ts";
+import { publishDigest } from "../blobs/digest-records.ts";
+import { linkBlob } from "../blobs/links.ts";
 import type { Bucket } from "../bucket/bucket.ts";
+import { hashObject } from "../bucket/hash-object.ts";
 import { LostUpload } from "./body-intake.ts";
 import { endAndClean } from "./end-upload.ts";
 import { joinParts } from "./join-parts.ts";
@@ -30,8 +31,9 @@ export async function finishUpload(deps: FinishDeps, session: UploadSession, dig
   const sizeBytes = receivedBytes(state);
   const key = await storeBytes(deps, session, finishing, signal);
   if (proven === undefined) {
-    const found = await digestOfObject(bucket, key, digest, signal);
-    if (found !== digest) throw await refuse(deps, finishing, digest, found, signal);
+    const found = await hashObject(bucket, key, digestAlgorithm(digest), signal);
+    if (found === undefined) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
+    if (found.digest !== digest) throw await refuse(deps, finishing, digest, found.digest, signal);
   }
   // the sweep takes bytes away from whoever was about to name them for so long
   if (Date.now() - state.changedAtMs > idleMs / 2)
@@ -80,15 +82,6 @@ async function storeBytes({ bucket, states }: FinishDeps, session: UploadSession
 function leftOver(state: UploadState, ours: string, published: string): string[] {
   const tail = state.tail !== undefined && state.tail.key !== ours ? [state.tail.key] : [];
   return ours === published ? tail : [...tail, ours];
-}
-
-async function digestOfObject(bucket: Bucket, key: string, digest: Digest, signal: AbortSignal): Promise<Digest> {
-  const algorithm = digestAlgorithm(digest);
-  const body = await bucket.stream(key, undefined, signal);
-  if (body === undefined) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
-  const hash = createHash(algorithm);
-  for await (const chunk of body as AsyncIterable<Buffer>) hash.update(chunk);
-  return `${algorithm}:${hash.digest("hex")}` as Digest;
 }
 
 async function refuse(deps: FinishDeps, stored: StoredState, expected: Digest, found: Digest, signal: AbortSignal) {
