@@ -4,7 +4,6 @@ import { type DigestsProgress, type LinksProgress, createGarbageCollector } from
 import { sweepStraysDaily } from "../registry/garbage/sweep-strays-daily.ts";
 import { scrubRepository } from "../registry/scrub/scrub-repository.ts";
 import { type ScrubProgress, scrubBlobs, scrubRepositories } from "../registry/scrub/scrubber.ts";
-import { sweepFormerLayout } from "../registry/uploads/sweep-former-layout.ts";
 import { sweepUploads } from "../registry/uploads/sweep-uploads.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { RegistryActivities } from "./types.ts";
@@ -30,10 +29,7 @@ export function createRegistryActivities({ bucket, uploadIdleMs }: RegistryDeps)
       ),
     sweepUploads: ({ dryRun }) =>
       withHeartbeat(async (signal) => {
-        if (!dryRun) {
-          await sweepUploads(bucket, { idleMs: uploadIdleMs }, signal);
-          await sweepFormerLayout(bucket, { idleMs: uploadIdleMs }, signal);
-        }
+        if (!dryRun) await sweepUploads(bucket, { idleMs: uploadIdleMs }, signal);
       }),
     sweepStrayBytes: ({ dryRun }) => withHeartbeat((signal) => sweepStraysDaily(bucket, { idleMs: uploadIdleMs, dryRun }, signal)),
     scrubBlobs: ({ quarantine }) =>

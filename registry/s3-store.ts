@@ -5,7 +5,6 @@ import { unlinkBlob } from "./blobs/unlink-blob.ts";
 import { createBucket } from "./bucket/bucket.ts";
 import { createS3Manifests } from "./manifests/s3-manifests.ts";
 import { type S3Uploads, createS3Uploads } from "./uploads/s3-uploads.ts";
-import { sweepFormerLayout } from "./uploads/sweep-former-layout.ts";
 import { sweepUploads } from "./uploads/sweep-uploads.ts";
 import { type S3UploadOptions, uploadDefaults } from "./uploads/upload-options.ts";
 
@@ -30,10 +29,7 @@ export function openS3Store({ s3, bucket: name, ...options }: { s3: S3Client; bu
     manifests,
     referrers,
     deletes: { ...deletes, blob: (repository, digest, signal) => unlinkBlob(bucket, blobs, repository, digest, signal) },
-    sweep: async (signal) => {
-      await sweepUploads(bucket, { idleMs }, signal);
-      await sweepFormerLayout(bucket, { idleMs }, signal);
-    },
+    sweep: (signal) => sweepUploads(bucket, { idleMs }, signal),
     [Symbol.asyncDispose]: () => uploads.close(),
   };
 }

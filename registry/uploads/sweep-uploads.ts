@@ -4,6 +4,7 @@ import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-key
 import { concurrently } from "../concurrently.ts";
 import { endAndClean } from "./end-upload.ts";
 import { abortMultipart, walkMultiparts } from "./multipart.ts";
+import { sweepFormerLayout } from "./sweep-former-layout.ts";
 import { type StoredState, type UploadStates, createUploadStates } from "./upload-states.ts";
 
 export type SweepOptions = {
@@ -22,6 +23,7 @@ export type SweepOptions = {
 export async function sweepUploads(bucket: Bucket, { idleMs }: SweepOptions, signal: AbortSignal): Promise<void> {
   await sweepStates(bucket, Date.now() - idleMs, signal);
   await sweepMultiparts(bucket, Date.now() - idleMs, signal);
+  await sweepFormerLayout(bucket, { idleMs }, signal);
 }
 
 const endedAtATime = 16;
