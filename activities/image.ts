@@ -1,6 +1,6 @@
 import type { Containerd } from "../containerd/client.ts";
-import { type HostImages, ImageVerificationError } from "../mirror/host-images.ts";
-import { pushUpstream } from "../mirror/replicate.ts";
+import { type HostImages, ImageVerificationError } from "../mirror/images/host-images.ts";
+import { pushUpstream } from "../mirror/replicate/replicate.ts";
 import type { DistributionClient } from "../oci/distribution-client.ts";
 import { parseTag } from "../oci/repository.ts";
 import { activityFailure } from "./failures.ts";

@@ -11,10 +11,10 @@ import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
 import { openAdmin } from "./admin.ts";
 import { openOrgs } from "./orgs.ts";
-import { createPublicRegistries } from "./public-registries.ts";
-import type { ReadableStore } from "./readable-store.ts";
-import { type StoreSources, copyOf } from "./select-store.ts";
-import { createUpstreamStore } from "./upstream.ts";
+import { createPublicRegistries } from "./pull/public-registries.ts";
+import type { ReadableStore } from "./pull/readable-store.ts";
+import { type StoreSources, copyOf } from "./serve/select-store.ts";
+import { createUpstreamStore } from "./pull/upstream.ts";
 
 const containerdTimeoutMs = 30_000;
 const closeTimeoutMs = 4_500;

@@ -20,7 +20,7 @@ import { machineLogTail } from "../machines/logs/tail.ts";
 import { createMachines } from "../machines/machines.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
-import { createHostImages } from "../mirror/host-images.ts";
+import { createHostImages } from "../mirror/images/host-images.ts";
 import { connectTemporal } from "./connect.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 

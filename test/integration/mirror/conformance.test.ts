@@ -1,6 +1,6 @@
 import { inject } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
-import { createContainerdStore } from "../../../mirror/containerd-store.ts";
+import { createContainerdStore } from "../../../mirror/store/containerd-store.ts";
 import { describeDistributionStore } from "../../conformance/distribution-store.ts";
 import { imageHost } from "../../support/mirror-harness.ts";
 import { openScratchNamespace } from "../../support/scratch-namespace.ts";

@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { listLeases } from "../../../containerd/leases.ts";
-import { pushUpstream } from "../../../mirror/replicate.ts";
-import { createUpstreamStore } from "../../../mirror/upstream.ts";
+import { pushUpstream } from "../../../mirror/replicate/replicate.ts";
+import { createUpstreamStore } from "../../../mirror/pull/upstream.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";

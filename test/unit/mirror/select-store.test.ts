@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { firstOf } from "../../../mirror/readable-store.ts";
-import { type StoreSources, selectStore } from "../../../mirror/select-store.ts";
+import { firstOf } from "../../../mirror/pull/readable-store.ts";
+import { type StoreSources, selectStore } from "../../../mirror/serve/select-store.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { parseDistributionPath } from "../../../oci/distribution-path.ts";
 import type { DistributionStore } from "../../../oci/store.ts";

@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createUpstreamStore } from "../../../mirror/upstream.ts";
+import { createUpstreamStore } from "../../../mirror/pull/upstream.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import { parseManifestReference } from "../../../oci/reference.ts";

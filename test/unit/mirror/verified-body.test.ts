@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { verifiedBody } from "../../../mirror/verified-body.ts";
+import { verifiedBody } from "../../../mirror/pull/verified-body.ts";
 import { digestOf } from "../../../oci/digest.ts";
 
 const chunks = (bytes: Buffer, size: number) =>

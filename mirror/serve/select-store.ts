@@ -1,9 +1,9 @@
-import type { DistributionEndpoint } from "../oci/distribution-path.ts";
-import { DistributionError } from "../oci/errors.ts";
-import { type Repository, isRepository } from "../oci/repository.ts";
-import type { DistributionTarget } from "../oci/routes/distribution-call.ts";
-import type { DistributionStore } from "../oci/store.ts";
-import { type ReadableStore, firstOf, readOnly } from "./readable-store.ts";
+import type { DistributionEndpoint } from "../../oci/distribution-path.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import { type Repository, isRepository } from "../../oci/repository.ts";
+import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
+import type { DistributionStore } from "../../oci/store.ts";
+import { type ReadableStore, firstOf, readOnly } from "../pull/readable-store.ts";
 
 export type StoreSources = {
   readonly org: string;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import type { BlobStat } from "../containerd/content.ts";
-import type { Labels } from "../containerd/labels.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository, Tag } from "../oci/repository.ts";
+import type { BlobStat } from "../../containerd/content.ts";
+import type { Labels } from "../../containerd/labels.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository, Tag } from "../../oci/repository.ts";
 
 /**
  * Repositories of an org are `<org>/<app>` and below; any other name does not exist here.

@@ -1,4 +1,4 @@
-import { createDistributionClient } from "../oci/distribution-client.ts";
+import { createDistributionClient } from "../../oci/distribution-client.ts";
 import type { ReadableStore } from "./readable-store.ts";
 import { createUpstreamStore } from "./upstream.ts";
 

@@ -1,10 +1,10 @@
-import { orgNamespace } from "../config/paths.ts";
-import type { Containerd } from "../containerd/client.ts";
-import type { DistributionStore } from "../oci/store.ts";
+import { orgNamespace } from "../../config/paths.ts";
+import type { Containerd } from "../../containerd/client.ts";
+import type { DistributionStore } from "../../oci/store.ts";
 import { createBlobStore } from "./blob-store.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
-import type { MirrorLog } from "./unpack-pushed.ts";
+import type { MirrorLog } from "../unpack/unpack-pushed.ts";
 import { type UploadTimes, createUploadStore } from "./upload-store.ts";
 
 export type ContainerdStoreOptions = {

@@ -1,13 +1,13 @@
-import { orgNamespace } from "../config/paths.ts";
-import type { Settings } from "../config/settings.ts";
-import { type Containerd, isNotFound } from "../containerd/client.ts";
-import { statBlob } from "../containerd/content.ts";
-import { getImage, listImages } from "../containerd/images.ts";
-import { addToLease, createLease, deleteLease, listLeases } from "../containerd/leases.ts";
-import type { Digest } from "../oci/digest.ts";
-import { type Repository, type Tag, isRepository, isTag } from "../oci/repository.ts";
+import { orgNamespace } from "../../config/paths.ts";
+import type { Settings } from "../../config/settings.ts";
+import { type Containerd, isNotFound } from "../../containerd/client.ts";
+import { statBlob } from "../../containerd/content.ts";
+import { getImage, listImages } from "../../containerd/images.ts";
+import { addToLease, createLease, deleteLease, listLeases } from "../../containerd/leases.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { type Repository, type Tag, isRepository, isTag } from "../../oci/repository.ts";
 import { ImageVerificationError } from "./image-verification-error.ts";
-import { imageNames } from "./org-repository.ts";
+import { imageNames } from "../store/org-repository.ts";
 import { verifyStoredImage } from "./verify-stored-image.ts";
 
 export { ImageVerificationError, type ImageVerificationCode } from "./image-verification-error.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { type Digest, digestAlgorithm, digestEncoded } from "../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
 
 /**
  * The same bytes, hashed on their way. The last of them are held back until the hash is known, so that a reader of a wrong body

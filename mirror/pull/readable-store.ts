@@ -1,6 +1,6 @@
-import type { Descriptor } from "../oci/descriptor.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { BlobStore, DistributionStore, ManifestStore } from "../oci/store.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { BlobStore, DistributionStore, ManifestStore } from "../../oci/store.ts";
 
 /** The half of a store that pulls need; an upstream registry is one too. */
 export type ReadableStore = {

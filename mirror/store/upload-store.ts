@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
-import { ContentMismatchError, type ContentWriter, openContentWriter } from "../containerd/content.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
-import type { UploadStatus, UploadStore } from "../oci/store.ts";
+import { ContentMismatchError, type ContentWriter, openContentWriter } from "../../containerd/content.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { UploadStatus, UploadStore } from "../../oci/store.ts";
 import type { StoreParts } from "./blob-store.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import type { Containerd, ContainerdNamespace } from "../containerd/client.ts";
-import { addToLease, createLease, deleteLease } from "../containerd/leases.ts";
-import type { Digest } from "../oci/digest.ts";
-import type { Repository } from "../oci/repository.ts";
+import type { Containerd, ContainerdNamespace } from "../../containerd/client.ts";
+import { addToLease, createLease, deleteLease } from "../../containerd/leases.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { Repository } from "../../oci/repository.ts";
 import { isLeaseGone } from "./storage-error.ts";
 
 /** Every push lease is the mirror's own; others' leases are never touched. */

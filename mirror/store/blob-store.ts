@@ -1,10 +1,10 @@
-import type { ContainerdNamespace } from "../containerd/client.ts";
-import { keepExisting, readBlob, statBlob } from "../containerd/content.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
-import type { BlobStore, ByteRange } from "../oci/store.ts";
+import type { ContainerdNamespace } from "../../containerd/client.ts";
+import { keepExisting, readBlob, statBlob } from "../../containerd/content.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { BlobStore, ByteRange } from "../../oci/store.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession, PushSessions } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";

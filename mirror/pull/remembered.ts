@@ -3,15 +3,15 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.ts";
-import { digestSchema } from "../oci/digest-schema.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { ManifestReference } from "../oci/reference.ts";
-import type { Repository } from "../oci/repository.ts";
-import type { BlobContent, ManifestContent } from "../oci/store.ts";
-import { clipRange } from "./blob-store.ts";
+import { type Digest, digestAlgorithm, digestOf } from "../../oci/digest.ts";
+import { digestSchema } from "../../oci/digest-schema.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { ManifestReference } from "../../oci/reference.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { BlobContent, ManifestContent } from "../../oci/store.ts";
+import { clipRange } from "../store/blob-store.ts";
 import type { ReadableStore } from "./readable-store.ts";
-import { writeFileAtomic } from "../config/write-file-atomic.ts";
+import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 
 /** Configs are small; layers stay in the builder's own cache. */
 const blobLimitBytes = 1024 * 1024;

@@ -1,11 +1,11 @@
-import type { Containerd } from "../containerd/client.ts";
-import { isRunnable, readImage, readManifest, selectPlatform } from "../containerd/image.ts";
-import { unpackImage } from "../containerd/unpack.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import type { Manifest } from "../oci/manifest.ts";
-import type { PushSession } from "./push-sessions.ts";
-import { isOutage } from "./storage-error.ts";
+import type { Containerd } from "../../containerd/client.ts";
+import { isRunnable, readImage, readManifest, selectPlatform } from "../../containerd/image.ts";
+import { unpackImage } from "../../containerd/unpack.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { Manifest } from "../../oci/manifest.ts";
+import type { PushSession } from "../store/push-sessions.ts";
+import { isOutage } from "../store/storage-error.ts";
 
 /** The part of a pino logger that the mirror uses. */
 export type MirrorLog = {

@@ -1,7 +1,7 @@
-import type { DistributionClient } from "../oci/distribution-client.ts";
-import { UpstreamError } from "../oci/distribution-client.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
+import type { DistributionClient } from "../../oci/distribution-client.ts";
+import { UpstreamError } from "../../oci/distribution-client.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
 import type { ReadableStore } from "./readable-store.ts";
 import { verifiedBody } from "./verified-body.ts";
 

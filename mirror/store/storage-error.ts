@@ -1,6 +1,6 @@
 import { ClientError, Status } from "nice-grpc";
-import { hasStatus } from "../containerd/client.ts";
-import { DistributionError } from "../oci/errors.ts";
+import { hasStatus } from "../../containerd/client.ts";
+import { DistributionError } from "../../oci/errors.ts";
 
 /** Answers that pass by themselves; the client may try again. */
 const passing: ReadonlySet<Status> = new Set([

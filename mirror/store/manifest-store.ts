@@ -1,21 +1,21 @@
-import type { Containerd } from "../containerd/client.ts";
-import { ContentMismatchError, listBlobs, readBlobBytes, statBlob, writeBlob } from "../containerd/content.ts";
-import { readManifest } from "../containerd/image.ts";
-import { deleteImage, getImage, listImages, putImage } from "../containerd/images.ts";
-import { gcLabels, type Labels } from "../containerd/labels.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import { type Manifest, childrenOf, manifestLimitBytes, parseManifest } from "../oci/manifest.ts";
-import { isImageIndexType, isImageManifestType } from "../oci/media-types.ts";
-import type { ManifestReference } from "../oci/reference.ts";
-import { type Repository, type Tag, isTag } from "../oci/repository.ts";
-import type { ManifestStore } from "../oci/store.ts";
+import type { Containerd } from "../../containerd/client.ts";
+import { ContentMismatchError, listBlobs, readBlobBytes, statBlob, writeBlob } from "../../containerd/content.ts";
+import { readManifest } from "../../containerd/image.ts";
+import { deleteImage, getImage, listImages, putImage } from "../../containerd/images.ts";
+import { gcLabels, type Labels } from "../../containerd/labels.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Digest, digestAlgorithm, digestOf } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import { type Manifest, childrenOf, manifestLimitBytes, parseManifest } from "../../oci/manifest.ts";
+import { isImageIndexType, isImageManifestType } from "../../oci/media-types.ts";
+import type { ManifestReference } from "../../oci/reference.ts";
+import { type Repository, type Tag, isTag } from "../../oci/repository.ts";
+import type { ManifestStore } from "../../oci/store.ts";
 import { type StoreParts, holdMember } from "./blob-store.ts";
 import { imageNames, membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";
-import { type MirrorLog, unpackPushed } from "./unpack-pushed.ts";
+import { type MirrorLog, unpackPushed } from "../unpack/unpack-pushed.ts";
 
 export type ManifestStoreParts = StoreParts & {
   readonly containerd: Containerd;

@@ -1,15 +1,15 @@
-import { type ContainerdNamespace, isNotFound } from "../containerd/client.ts";
-import { statBlob } from "../containerd/content.ts";
-import { ImageDocumentError, type StoredImage, readImage, resolveRunnable } from "../containerd/image.ts";
-import { gcLabels } from "../containerd/labels.ts";
-import { statSnapshot } from "../containerd/snapshots.ts";
-import { planLayers } from "../containerd/unpack.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { Repository } from "../oci/repository.ts";
+import { type ContainerdNamespace, isNotFound } from "../../containerd/client.ts";
+import { statBlob } from "../../containerd/content.ts";
+import { ImageDocumentError, type StoredImage, readImage, resolveRunnable } from "../../containerd/image.ts";
+import { gcLabels } from "../../containerd/labels.ts";
+import { statSnapshot } from "../../containerd/snapshots.ts";
+import { planLayers } from "../../containerd/unpack.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
 import { ImageVerificationError } from "./image-verification-error.ts";
-import { membership } from "./org-repository.ts";
+import { membership } from "../store/org-repository.ts";
 
 export type StoredImageRef = { readonly repository: Repository; readonly digest: Digest; readonly snapshotter: string };
 

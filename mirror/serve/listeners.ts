@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
-import { answerBadUrl } from "../oci/routes/bad-url.ts";
-import { type DistributionLog, registerDistribution } from "../oci/routes/register-distribution.ts";
-import { DistributionError } from "../oci/errors.ts";
-import type { DistributionTarget } from "../oci/routes/distribution-call.ts";
-import type { DistributionStore } from "../oci/store.ts";
-import { deferred } from "../config/deferred.ts";
+import { answerBadUrl } from "../../oci/routes/bad-url.ts";
+import { type DistributionLog, registerDistribution } from "../../oci/routes/register-distribution.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
+import type { DistributionStore } from "../../oci/store.ts";
+import { deferred } from "../../config/deferred.ts";
 
 export type ListenerOptions = {
   readonly org: string;

@@ -1,14 +1,14 @@
-import { orgNamespace } from "../config/paths.ts";
-import { type Containerd, type ContainerdNamespace, isNotFound } from "../containerd/client.ts";
-import { readBlob, readBlobBytes, statBlob } from "../containerd/content.ts";
-import { readManifest } from "../containerd/image.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
-import type { DistributionClient } from "../oci/distribution-client.ts";
-import { type Manifest, childrenOf, manifestLimitBytes } from "../oci/manifest.ts";
-import { isImageIndexType, isImageManifestType } from "../oci/media-types.ts";
-import type { Repository, Tag } from "../oci/repository.ts";
-import { ImageVerificationError } from "./image-verification-error.ts";
+import { orgNamespace } from "../../config/paths.ts";
+import { type Containerd, type ContainerdNamespace, isNotFound } from "../../containerd/client.ts";
+import { readBlob, readBlobBytes, statBlob } from "../../containerd/content.ts";
+import { readManifest } from "../../containerd/image.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { DistributionClient } from "../../oci/distribution-client.ts";
+import { type Manifest, childrenOf, manifestLimitBytes } from "../../oci/manifest.ts";
+import { isImageIndexType, isImageManifestType } from "../../oci/media-types.ts";
+import type { Repository, Tag } from "../../oci/repository.ts";
+import { ImageVerificationError } from "../images/image-verification-error.ts";
 
 export type ReplicateProgress = { readonly sentBytes: number; readonly skippedBytes: number };
 
