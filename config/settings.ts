@@ -5,6 +5,22 @@ import { isOrgName, orgNameRule } from "./org-name.ts";
 
 const port = z.number().int().min(1).max(65535);
 const absolutePath = z.string().refine((text) => path.isAbsolute(text), "expected an absolute path");
+const count = z.number().int().positive();
+
+const mirrorLimits = z.strictObject({
+  /** bytes that an org's images may take on this host, each content counted once; absent: what the disk has */
+  orgBytes: count.optional(),
+  /** bytes per second of all pushes of an org together; absent: what the disk takes */
+  orgBytesPerSecond: count.optional(),
+  /** uploads that an org may have open; 64 */
+  orgUploads: count.optional(),
+  /** connections that an org may have open, all its machines together; 512 */
+  orgConnections: count.optional(),
+  /** connections from one address; 128 */
+  clientConnections: count.optional(),
+  /** pushes stop when containerd's disk has less free than this; 2 GiB or 5 % of the disk, whichever is less; 0: never */
+  freeBytes: z.number().int().nonnegative().optional(),
+});
 
 /**
  * The settings of one Slipway instance on one host: written by `slipway up`, read by each of its processes (`SLIPWAY_SETTINGS`
@@ -94,6 +110,10 @@ export const settingsSchema = z.strictObject({
     adminSocket: absolutePath,
     /** Docker Hub and friends are asked last; false where they cannot be reached */
     publicFallback: z.boolean(),
+    /** certificate for HTTPS, read anew when the files change; absent: one of this instance's own CA, `<dataDir>/mirror/tls/ca.pem` */
+    tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    /** what an org may take of this host (docs/mirror.md, "Limits"); what is absent has its default */
+    limits: mirrorLimits.optional(),
   }),
   network: z.strictObject({
     /** a /16; each org gets a /24 of it */

@@ -11,8 +11,8 @@ import type { RegistryMetrics } from "./observe/metrics.ts";
 import { type Readiness, createReadiness } from "./observe/readiness.ts";
 import { registerHealth } from "./observe/register-health.ts";
 import { httpLimits, limitConnections, serverOptions } from "./server-limits.ts";
-import { tlsVersions } from "./tls/keep-certificate-fresh.ts";
-import type { TlsPair } from "./tls/tls-files.ts";
+import { tlsVersions } from "../config/tls/keep-certificate-fresh.ts";
+import type { TlsPair } from "../config/tls/tls-files.ts";
 
 export type RegistryAppOptions = {
   readonly store: DistributionStore;

@@ -9,7 +9,7 @@ import { uploadOptions } from "./uploads/upload-options.ts";
 import { keepSwept } from "./uploads/keep-swept.ts";
 import { openAccess } from "./open-access.ts";
 import { openS3Store } from "./s3-store.ts";
-import { keepCertificateFresh } from "./tls/keep-certificate-fresh.ts";
+import { keepCertificateFresh } from "../config/tls/keep-certificate-fresh.ts";
 import { storageKeys } from "./bucket/storage-keys.ts";
 import { openMetricsServer } from "./observe/metrics-server.ts";
 import { createMetrics } from "./observe/metrics.ts";

@@ -5,7 +5,7 @@ import { createRegistryAuth } from "./auth/registry-auth.ts";
 import { createPresignedRedirect } from "./blobs/presigned-redirect.ts";
 import { createBucket } from "./bucket/bucket.ts";
 import { createS3Client } from "./bucket/s3-client.ts";
-import { TlsError, readTlsPair } from "./tls/tls-files.ts";
+import { TlsError, readTlsPair } from "../config/tls/tls-files.ts";
 
 /**
  * How the registry is reached, as its settings have it: with tokens, over HTTPS, and from the bucket itself.

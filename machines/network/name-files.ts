@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { imageHostName } from "../../config/mirror-ports.ts";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { SpecMount } from "../oci-spec.ts";
@@ -29,7 +30,7 @@ export async function writeNameFiles(settings: Settings, network: OrgNetwork, pl
 
 /** The machine's own name leads to its own loopback: its address is not known before its network namespace is. */
 export function hostsFile(imageHost: string, network: OrgNetwork, plan: Pick<MachinePlan, "id" | "hosts">): string {
-  const mirrorNames = [...new Set([apiHostname, hostPart(imageHost)])].join(" ");
+  const mirrorNames = [...new Set([apiHostname, imageHostName(imageHost)])].join(" ");
   return [
     "127.0.0.1 localhost",
     "::1 localhost ip6-localhost ip6-loopback",
@@ -39,10 +40,6 @@ export function hostsFile(imageHost: string, network: OrgNetwork, plan: Pick<Mac
     ...plan.hosts.map(({ name, address }) => `${address} ${name}`),
     "",
   ].join("\n");
-}
-
-function hostPart(imageHost: string): string {
-  return imageHost.replace(/:\d+$/, "");
 }
 
 export function resolvConf(nameservers: readonly string[]): string {

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { mirrorPorts } from "../../config/mirror-ports.ts";
 import type { Settings } from "../../config/settings.ts";
 import { idMappingOf, type IdMapping } from "../id-mapping.ts";
 import { MachineError } from "../errors.ts";
@@ -27,7 +28,12 @@ export function createOrgNetworks(settings: Settings): OrgNetworks {
     if (!ready.has(org) || !existsSync(`/sys/class/net/${network.bridge}`)) {
       try {
         if (registry !== before) await writeNetworkRegistry(settings, registry);
-        const rules = ruleset(settings.instance, settings.network, settings.mirror.port, networksOf(settings, registry));
+        const rules = ruleset(
+          settings.instance,
+          settings.network,
+          mirrorPorts(settings.mirror.port, settings.registry.imageHost),
+          networksOf(settings, registry),
+        );
         await loadRules(settings, rules, signal);
         await ensureForwarding(settings);
         await ensureBridge(network, signal);

@@ -7,13 +7,13 @@ export function tableName(instance: string): string {
 
 /**
  * The whole nftables table of an instance as one transaction for `nft -f`, however often it is loaded. Of a machine it lets pass:
- * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's port on its gateway. Chains of others are not
+ * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's ports on its gateway. Chains of others are not
  * overruled: `accept` ends this table's chain only, `drop` is final.
  */
 export function ruleset(
   instance: string,
   pools: { ipv4Pool: string; ipv6Pool: string },
-  mirrorPort: number,
+  mirrorPorts: readonly number[],
   networks: readonly OrgNetwork[],
 ): string {
   const table = `inet ${tableName(instance)}`;
@@ -48,7 +48,7 @@ ${lines(networks, ({ bridge }) => [`iifname "${bridge}" oifname "${bridge}" acce
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
 ${lines(networks, spoofed)}
     ct state established,related accept
-${lines(networks, (network) => toMirror(network, mirrorPort))}
+${lines(networks, (network) => toMirror(network, mirrorPorts))}
     drop
   }
 
@@ -65,10 +65,10 @@ function spoofed({ bridge, subnetIpv4, subnetIpv6 }: OrgNetwork): readonly strin
   return [`iifname "${bridge}" ip saddr != ${subnetIpv4} drop`, `iifname "${bridge}" ip6 saddr != ${subnetIpv6} drop`];
 }
 
-function toMirror({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork, port: number): readonly string[] {
+function toMirror({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork, ports: readonly number[]): readonly string[] {
   return [
-    `iifname "${bridge}" ip daddr ${gatewayIpv4} tcp dport ${port} accept`,
-    `iifname "${bridge}" ip6 daddr ${gatewayIpv6} tcp dport ${port} accept`,
+    `iifname "${bridge}" ip daddr ${gatewayIpv4} tcp dport { ${ports.join(", ")} } accept`,
+    `iifname "${bridge}" ip6 daddr ${gatewayIpv6} tcp dport { ${ports.join(", ")} } accept`,
   ];
 }
 

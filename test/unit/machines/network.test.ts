@@ -78,7 +78,7 @@ describe("a machine's addresses", () => {
 });
 
 describe("the filter rules", () => {
-  const text = ruleset("0badc0de", pools, 5000, [acme, rival]);
+  const text = ruleset("0badc0de", pools, [5000, 443], [acme, rival]);
 
   test("replace the instance's own table in one transaction and touch no other", () => {
     expect(text).toMatch(/^table inet slipway_0badc0de\ndelete table inet slipway_0badc0de\ntable inet slipway_0badc0de \{/);
@@ -86,9 +86,9 @@ describe("the filter rules", () => {
     expect(text).not.toContain("flush ruleset");
   });
 
-  test("let an org reach the mirror's port on its own gateway alone", () => {
-    expect(text).toContain(`iifname "${acme.bridge}" ip daddr 10.87.0.1 tcp dport 5000 accept`);
-    expect(text).toContain(`iifname "${acme.bridge}" ip6 daddr fd12:3456:789a:0::1 tcp dport 5000 accept`);
+  test("let an org reach the mirror's ports on its own gateway alone", () => {
+    expect(text).toContain(`iifname "${acme.bridge}" ip daddr 10.87.0.1 tcp dport { 5000, 443 } accept`);
+    expect(text).toContain(`iifname "${acme.bridge}" ip6 daddr fd12:3456:789a:0::1 tcp dport { 5000, 443 } accept`);
     expect(text).not.toContain(`iifname "${acme.bridge}" ip daddr 10.87.17.1`);
   });
 
@@ -99,7 +99,7 @@ describe("the filter rules", () => {
   });
 
   test("stand for an instance without orgs, too", () => {
-    expect(ruleset("0badc0de", pools, 5000, [])).not.toContain("elements");
+    expect(ruleset("0badc0de", pools, [5000], [])).not.toContain("elements");
   });
 });
 

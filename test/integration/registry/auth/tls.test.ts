@@ -13,7 +13,7 @@ import { createRegistryClient } from "../../../../config/registry-client.ts";
 import type { Settings } from "../../../../config/settings.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { parseRepository } from "../../../../oci/repository.ts";
-import { readTlsPair } from "../../../../registry/tls/tls-files.ts";
+import { readTlsPair } from "../../../../config/tls/tls-files.ts";
 import { openScratchBucket } from "../scratch-bucket.ts";
 import { createRegistryProcess } from "../../../support/registry-process.ts";
 
