@@ -29,13 +29,21 @@ export async function hasCommittedSnapshot(
   return (await statSnapshot(ns, snapshotter, chainId, signal))?.committed === true;
 }
 
-/** An active snapshot over `parent` ("" for none). @throws ClientError ALREADY_EXISTS for a key that is taken, NOT_FOUND without the parent. */
+/** containerd answers in milliseconds; a commit of another may make it wait for the disk. */
+const prepareTimeoutMs = 30_000;
+
+/**
+ * An active snapshot over `parent` ("" for none). Once it was sent it is not cancelled: containerd would go through with it after its
+ * removal was asked for, and it would stay. @throws ClientError ALREADY_EXISTS for a key that is taken, NOT_FOUND without the parent.
+ */
 export async function prepareSnapshot(
   ns: ContainerdNamespace,
   snapshot: { readonly snapshotter: string; readonly key: string; readonly parent: string; readonly labels: Labels },
   signal: AbortSignal,
 ): Promise<Mount[]> {
-  const { mounts } = await ns.snapshots.prepare({ ...snapshot, labels: { ...snapshot.labels } }, { signal });
+  signal.throwIfAborted();
+  const request = { ...snapshot, labels: { ...snapshot.labels } };
+  const { mounts } = await ns.snapshots.prepare(request, { signal: AbortSignal.timeout(prepareTimeoutMs) });
   return mounts;
 }
 

@@ -80,9 +80,9 @@ export async function commitLayer(
   await setLabels(ns, layer.digest, { [gcLabels.uncompressed]: diffId }, signal);
 }
 
-/** Removes an active snapshot that will not be committed, whatever became of the caller's signal. */
+/** Removes an active snapshot that will not be committed, whatever became of the caller's signal. What resists goes with the lease. */
 export async function discardLayer(ns: ContainerdNamespace, { snapshotter }: LayerPlan, key: string | undefined): Promise<void> {
-  if (key !== undefined) await removeSnapshot(ns, snapshotter, key, AbortSignal.timeout(10_000));
+  if (key !== undefined) await removeSnapshot(ns, snapshotter, key, AbortSignal.timeout(10_000)).catch(() => undefined);
 }
 
 function wireDescriptor({ mediaType, digest, size }: Descriptor) {
