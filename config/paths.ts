@@ -11,6 +11,9 @@ export const instancePaths = {
   networks: (s: Settings) => path.join(s.dataDir, "networks.json"),
   cniState: (s: Settings) => path.join(s.dataDir, "cni"),
   mirrorState: (s: Settings) => path.join(s.dataDir, "mirror"),
+  /** the mirror's own CA */
+  mirrorTls: (s: Settings) => path.join(s.dataDir, "mirror", "tls"),
+  mirrorCa: (s: Settings) => path.join(s.dataDir, "mirror", "tls", "ca.pem"),
   routes: (s: Settings) => path.join(s.dataDir, "routes.json"),
   /** machine ids are unique within an org only: every org has a `builder` */
   machineDir: (s: Settings, org: string, machineId: string) => path.join(s.dataDir, "machines", org, machineId),

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { readFileSync } from "node:fs";
 import pino, { type Logger } from "pino";
+import { mirrorPorts } from "../config/mirror-ports.ts";
 import { instancePaths } from "../config/paths.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
@@ -15,6 +16,7 @@ import { createPublicRegistries } from "./pull/public-registries.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
 import { type StoreSources, copyOf } from "./serve/select-store.ts";
 import { createUpstreamStore } from "./pull/upstream.ts";
+import { openCertificates } from "./tls/open-certificates.ts";
 
 const containerdTimeoutMs = 30_000;
 const closeTimeoutMs = 4_500;
@@ -31,11 +33,13 @@ async function main(): Promise<void> {
 
   await using containerd = openContainerd(settings.containerd.socket);
   await requireContainerd(containerd, log, stopping.signal);
+  const ports = mirrorPorts(settings.mirror.port, settings.registry.imageHost);
   await using orgs = await openOrgs(
     {
       containerd,
       stateDir: instancePaths.mirrorState(settings),
-      port: settings.mirror.port,
+      ports,
+      certificates: await openCertificates(settings, log, stopping.signal),
       snapshotter: settings.containerd.snapshotter,
       sources: createSources(settings),
       log,
@@ -44,7 +48,7 @@ async function main(): Promise<void> {
   );
   await using _admin = await openAdmin(orgs, settings.mirror.adminSocket);
   announceReady(settings.runDir, "mirror");
-  log.info({ orgs: orgs.list(), port: settings.mirror.port }, "serving");
+  log.info({ orgs: orgs.list(), ports }, "serving");
 
   if (!stopping.signal.aborted) await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
   log.info({}, "stopping");

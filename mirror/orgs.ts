@@ -11,6 +11,7 @@ import { type Listener, type ListenerState, openListener } from "./serve/listene
 import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
 import { type StoreSources, selectStore } from "./serve/select-store.ts";
+import type { Certificates } from "./tls/certificates.ts";
 import type { MirrorLog } from "./unpack/unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./store/upload-store.ts";
 import { writeFileAtomic } from "../config/write-file-atomic.ts";
@@ -25,7 +26,9 @@ export type OrgsOptions = {
   readonly containerd: Containerd;
   /** `orgs.json` and what is remembered of other registries live here */
   readonly stateDir: string;
-  readonly port: number;
+  readonly ports: readonly number[];
+  /** HTTPS beside HTTP on every port; without them HTTP alone */
+  readonly certificates?: Certificates;
   readonly snapshotter: string;
   readonly sources: Omit<StoreSources, "org" | "local" | "remembering">;
   readonly log: MirrorLog;
@@ -44,7 +47,8 @@ type Served = { readonly store: ContainerdStore; readonly listeners: Map<string,
 
 /** Serves again whatever was served before, as soon as its addresses exist. */
 export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promise<Orgs> {
-  const { containerd, stateDir, port, sources, log } = options;
+  const { containerd, stateDir, ports, certificates, sources, log } = options;
+  const tls = certificates === undefined ? {} : { certificates };
   const file = path.join(stateDir, "orgs.json");
   const served = new Map<string, Promise<Served>>();
   let turn: Promise<unknown> = Promise.resolve();
@@ -74,7 +78,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
         const remembering: StoreSources["remembering"] = (host, source) =>
           createRememberingStore(source, path.join(stateDir, "remembered", org, host));
         const store = selectStore.bind(undefined, { ...sources, org, local: found.store, remembering });
-        found.listeners.set(address, openListener({ org, address, port, store, log }));
+        found.listeners.set(address, openListener({ org, address, ports, store, log, ...tls }));
       }
       return found;
     } catch (error) {

@@ -1,36 +1,43 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import fastify, { type FastifyInstance } from "fastify";
-import { answerBadUrl } from "../../oci/routes/bad-url.ts";
-import { type DistributionLog, registerDistribution } from "../../oci/routes/register-distribution.ts";
-import { DistributionError } from "../../oci/errors.ts";
-import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
-import type { DistributionStore } from "../../oci/store.ts";
+import type { FastifyInstance } from "fastify";
 import { deferred } from "../../config/deferred.ts";
+import { type AppOptions, createListenerApp } from "./listener-app.ts";
 
-export type ListenerOptions = {
-  readonly org: string;
-  readonly address: string;
-  readonly port: number;
-  readonly store: (method: string, target: DistributionTarget) => DistributionStore;
-  readonly log: DistributionLog;
-};
+export type ListenerOptions = AppOptions & { readonly ports: readonly number[] };
 
 export type ListenerState = { readonly address: string; readonly listening: boolean; readonly error?: string };
 
-/** One socket of one org. Who connects to it is that org: the socket is the identity, no header is. */
+/** One address of one org. Who connects to it is that org: the socket is the identity, no header is. */
 export type Listener = AsyncDisposable & {
   state(): ListenerState;
-  /** Resolves once it listens. */
+  /** Resolves once it listens on every port. */
   listening(signal: AbortSignal): Promise<void>;
 };
 
 /** The address of a bridge comes when the org's network is made, which may be after the mirror's start. */
 const retryMs = 250;
-const headersTimeoutMs = 10_000;
 
 /** Listens as soon as the address exists, however long that takes. */
 export function openListener(options: ListenerOptions): Listener {
-  const { address, port } = options;
+  const { address } = options;
+  const ports = options.ports.map((port) => openPort(options, port));
+  return {
+    state() {
+      const states = ports.map((port) => port.state());
+      const error = states.find((state) => state.error !== undefined)?.error;
+      return { address, listening: states.every((state) => state.listening), ...(error === undefined ? {} : { error }) };
+    },
+    async listening(signal) {
+      await Promise.all(ports.map((port) => port.listening(signal)));
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(ports.map((port) => port[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+function openPort(options: AppOptions, port: number): Listener {
+  const { address } = options;
   const closed = new AbortController();
   const opened = deferred<void>();
   let app: FastifyInstance | undefined;
@@ -38,7 +45,7 @@ export function openListener(options: ListenerOptions): Listener {
 
   const running = (async () => {
     while (!closed.signal.aborted) {
-      const next = createApp(options);
+      const next = createListenerApp(options);
       try {
         await next.listen({ host: address, port });
         app = next;
@@ -72,27 +79,4 @@ export function openListener(options: ListenerOptions): Listener {
       await app?.close();
     },
   };
-}
-
-function createApp({ org, store, log }: ListenerOptions): FastifyInstance {
-  const app = fastify({
-    logger: false,
-    forceCloseConnections: true,
-    frameworkErrors: answerBadUrl,
-    http: { headersTimeout: headersTimeoutMs, maxHeaderSize: 16 * 1024 },
-  });
-  app.addHook("onSend", async (request, reply) => {
-    if (request.distribution?.ns !== undefined) reply.header("oci-namespace", request.distribution.ns);
-  });
-  registerDistribution(app, {
-    store(request) {
-      if (request.distribution === null) throw new DistributionError("NAME_UNKNOWN");
-      return store(request.method, request.distribution);
-    },
-    log: {
-      info: (fields, message) => log.info({ org, ...fields }, message),
-      error: (fields, message) => log.error({ org, ...fields }, message),
-    },
-  });
-  return app;
 }

@@ -92,7 +92,7 @@ export async function openMirrorHarness(options: HarnessOptions = {}): Promise<M
     for (const scratch of scratches) await scratch[Symbol.asyncDispose]();
   });
   const orgs = await openOrgs(
-    { containerd, stateDir, port, snapshotter: "overlayfs", sources, log, ...idle, uploads },
+    { containerd, stateDir, ports: [port], snapshotter: "overlayfs", sources, log, ...idle, uploads },
     AbortSignal.timeout(30_000),
   );
   stack.use(orgs);

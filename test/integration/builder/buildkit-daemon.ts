@@ -13,18 +13,33 @@ export type TestBuildkit = AsyncDisposable & {
   kill(): Promise<void>;
 };
 
+export type TestBuildkitOptions = {
+  /** files that it sees instead of the host's, by their place */
+  readonly instead?: Readonly<Record<string, string>>;
+  /** instead of the configuration that builders have: none but where its files are */
+  readonly stock?: boolean;
+};
+
 /** A buildkitd of the test's own, with the configuration that builders have, in a mount namespace of its own. */
-export async function openTestBuildkit(binDir: string, imageHost: string): Promise<TestBuildkit> {
+export async function openTestBuildkit(
+  binDir: string,
+  imageHost: string,
+  { instead = {}, stock = false }: TestBuildkitOptions = {},
+): Promise<TestBuildkit> {
   const dir = await makeOwnedDir();
   const socket = path.join(dir, "s");
   const config = buildkitdConfig({ imageHost, mirror: imageHost, socket, maxParallelism: 2 });
   await mkdir(path.join(dir, "root"));
   await writeFile(path.join(dir, "config.toml"), config.replace("/var/lib/buildkit", path.join(dir, "root")));
+  const mounts = Object.entries(instead).map(([place, file]) => `mount --bind '${file}' '${place}'; `);
   const argv = [
     "--mount",
+    "sh",
+    "-ec",
+    `${mounts.join("")}exec "$@"`,
+    "sh",
     path.join(binDir, "buildkitd"),
-    "--config",
-    path.join(dir, "config.toml"),
+    ...(stock ? stockFlags(dir, socket) : ["--config", path.join(dir, "config.toml")]),
     "--oci-worker-binary",
     path.join(binDir, "runc"),
   ];
@@ -46,6 +61,11 @@ export async function openTestBuildkit(binDir: string, imageHost: string): Promi
       await removeOwnedDir(dir);
     },
   };
+}
+
+function stockFlags(dir: string, socket: string): readonly string[] {
+  const files = ["--root", path.join(dir, "root"), "--addr", `unix://${socket}`];
+  return [...files, "--oci-worker=true", "--containerd-worker=false", "--cdi-disabled"];
 }
 
 async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {

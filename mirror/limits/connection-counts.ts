@@ -1,0 +1,52 @@
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+
+/** The connections of one org, at all of its addresses and ports. */
+export type ConnectionCounts = {
+  /** Counts the server's connections from now on. */
+  watch(server: Server): void;
+  /** Whether this one came when there were too many already. */
+  isExcess(socket: Socket): boolean;
+  /** how many its client has open */
+  ofClient(socket: Socket): number;
+};
+
+export type ConnectionBounds = { readonly orgConnections: number; readonly clientConnections: number };
+
+/**
+ * Those above the bounds are still answered, so that a client is told to come back (429) instead of guessing; at twice the bounds
+ * connections are cut off as they come. Counting begins before a byte is read: silent ones count, too.
+ */
+export function createConnectionCounts({ orgConnections, clientConnections }: ConnectionBounds): ConnectionCounts {
+  const open = new Map<string, number>();
+  const excess = new Set<string>();
+  let total = 0;
+
+  return {
+    watch(server) {
+      server.prependListener("connection", (socket: Socket) => {
+        const client = clientOf(socket);
+        const connection = connectionOf(socket);
+        const [ofClient, ofOrg] = [(open.get(client) ?? 0) + 1, total + 1];
+        open.set(client, ofClient);
+        total = ofOrg;
+        if (ofClient > clientConnections || ofOrg > orgConnections) excess.add(connection);
+        socket.once("close", () => {
+          total -= 1;
+          excess.delete(connection);
+          const left = open.get(client)! - 1;
+          if (left === 0) open.delete(client);
+          else open.set(client, left);
+        });
+        if (ofClient > 2 * clientConnections || ofOrg > 2 * orgConnections) socket.destroy();
+      });
+    },
+    isExcess: (socket) => excess.has(connectionOf(socket)),
+    ofClient: (socket) => open.get(clientOf(socket)) ?? 0,
+  };
+}
+
+const clientOf = (socket: Socket): string => socket.remoteAddress ?? "";
+
+/** The same for a connection and for what came out of it by TLS. */
+const connectionOf = (socket: Socket): string => [socket.localPort, socket.localAddress, socket.remotePort, socket.remoteAddress].join(" ");
