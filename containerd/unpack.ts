@@ -1,3 +1,4 @@
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type Containerd, type ContainerdNamespace, isNotFound } from "./client.ts";
 import { chainIds } from "./chain-id.ts";
@@ -6,9 +7,22 @@ import { readImage, type StoredImage } from "./image.ts";
 import { gcLabels } from "./labels.ts";
 import { addToLease } from "./leases.ts";
 import { hasCommittedSnapshot, snapshotterCapabilities } from "./snapshots.ts";
-import { type LayerPlan, applyLayer, commitLayer, discardLayer } from "./unpack-layer.ts";
+import { type AppliedLayer, type LayerPlan, applyPlanned, commitLayer, discardLayer } from "./unpack-layer.ts";
 
-export type UnpackOptions = { readonly snapshotter: string; readonly lease: string; readonly signal: AbortSignal };
+export type UnpackOptions = {
+  readonly snapshotter: string;
+  readonly lease: string;
+  readonly signal: AbortSignal;
+  /** absent: all layers are applied now, a few at once */
+  readonly layers?: LayerSource;
+};
+
+/** Layers that were applied before their image was known, and turns for those that were not. */
+export type LayerSource = {
+  /** Gives away the applied layer, if there is one; who has it commits or discards it. */
+  take(layer: Descriptor, signal: AbortSignal): Promise<AppliedLayer | undefined>;
+  inTurn<T>(signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T>;
+};
 
 export type UnpackedImage = {
   /** names the snapshot that a machine's own is prepared over; undefined for an image without layers */
@@ -31,7 +45,7 @@ export async function unpackImage(
   manifestDigest: Digest,
   options: UnpackOptions,
 ): Promise<UnpackedImage> {
-  const { snapshotter, lease, signal } = options;
+  const { snapshotter, lease, signal, layers = createLayerSource() } = options;
   const ns = containerd.namespace(namespace, lease);
   const image = await readImage(ns, manifestDigest, signal);
   const plan = planLayers(image, snapshotter);
@@ -40,7 +54,7 @@ export async function unpackImage(
 
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await unpackLayers(containerd, ns, plan, lease, signal);
+      await unpackLayers(containerd, { ns, layers, signal }, plan, lease);
       break;
     } catch (error) {
       // a parent may be collected between our look and its use: begin again from what stands now
@@ -63,17 +77,15 @@ export function planLayers(image: StoredImage, snapshotter: string): readonly La
   }));
 }
 
-async function unpackLayers(
-  containerd: Containerd,
-  ns: ContainerdNamespace,
-  plan: readonly LayerPlan[],
-  lease: string,
-  signal: AbortSignal,
-): Promise<void> {
+type Unpacking = { readonly ns: ContainerdNamespace; readonly layers: LayerSource; readonly signal: AbortSignal };
+
+async function unpackLayers(containerd: Containerd, unpacking: Unpacking, plan: readonly LayerPlan[], lease: string): Promise<void> {
+  const { ns, signal } = unpacking;
   const missing = plan.slice(await countStanding(ns, plan, lease, signal));
-  const capabilities = missing.length > 1 ? await snapshotterCapabilities(containerd, missing[0]!.snapshotter, signal) : undefined;
-  if (capabilities?.has("rebase") === true) await unpackTogether(ns, missing, signal);
-  else await unpackInOrder(ns, missing, signal);
+  if (missing.length === 0) return;
+  const capabilities = await snapshotterCapabilities(containerd, missing[0]!.snapshotter, signal);
+  if (capabilities.has("rebase")) await unpackTogether(unpacking, missing);
+  else await unpackInOrder(unpacking, missing);
 }
 
 /** How many layers from the bottom stand; each is put under the lease and then looked for again. */
@@ -88,22 +100,22 @@ async function countStanding(ns: ContainerdNamespace, plan: readonly LayerPlan[]
   return 0;
 }
 
-async function unpackInOrder(ns: ContainerdNamespace, plan: readonly LayerPlan[], signal: AbortSignal): Promise<void> {
+async function unpackInOrder({ ns, layers, signal }: Unpacking, plan: readonly LayerPlan[]): Promise<void> {
   for (const layer of plan) {
-    const applied = await applyLayer(ns, layer, "over-parent", signal);
-    await commitLayer(ns, layer, "over-parent", applied, signal);
+    const applied = await layers.inTurn(signal, (turn) => applyPlanned(ns, layer, { parent: layer.parent }, turn));
+    await commitLayer(ns, layer, applied, signal);
   }
 }
 
 /** Applies layers side by side before their parents are known, and gives each its parent when it is committed. */
-async function unpackTogether(ns: ContainerdNamespace, plan: readonly LayerPlan[], signal: AbortSignal): Promise<void> {
+async function unpackTogether(unpacking: Unpacking, plan: readonly LayerPlan[]): Promise<void> {
+  const { ns, layers, signal } = unpacking;
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
-  const applying: Promise<string | undefined>[] = [];
-  const limit = createLimit(mostAtOnce);
+  const applying: Promise<AppliedLayer | undefined>[] = [];
   let first: { readonly error: unknown } | undefined;
   for (const layer of plan) {
-    const applied = limit(() => applyLayer(ns, layer, "alone", either));
+    const applied = takeOrApply({ ns, layers, signal: either }, layer);
     applied.catch((error: unknown) => {
       first ??= { error };
       failed.abort();
@@ -113,19 +125,40 @@ async function unpackTogether(ns: ContainerdNamespace, plan: readonly LayerPlan[
   let committed = 0;
   try {
     for (const layer of plan) {
-      await commitLayer(ns, layer, "alone", await applying[committed]!, signal);
+      const applied = await applying[committed]!;
       committed += 1;
+      await commitLayer(ns, layer, await overParent(unpacking, layer, applied), signal);
     }
   } catch (error) {
     // the others only report that they were stopped
     throw first?.error ?? error;
   } finally {
     failed.abort();
-    const rest = await Promise.allSettled(applying.slice(committed));
-    for (const [index, result] of rest.entries()) {
-      if (result.status === "fulfilled") await discardLayer(ns, plan[committed + index]!, result.value);
+    for (const result of await Promise.allSettled(applying.slice(committed))) {
+      if (result.status === "fulfilled" && result.value !== undefined) await discardLayer(ns, plan[0]!.snapshotter, result.value.key);
     }
   }
+}
+
+async function takeOrApply({ ns, layers, signal }: Unpacking, plan: LayerPlan): Promise<AppliedLayer | undefined> {
+  const taken = await layers.take(plan.layer, signal);
+  return taken ?? (await layers.inTurn(signal, (turn) => applyPlanned(ns, plan, "nothing", turn)));
+}
+
+/** Once more, for the rare layer that needs its parent: that is committed by now. */
+async function overParent(
+  { ns, layers, signal }: Unpacking,
+  plan: LayerPlan,
+  applied: AppliedLayer | undefined,
+): Promise<AppliedLayer | undefined> {
+  if (applied === undefined || !applied.needsParent || plan.parent === "") return applied;
+  await discardLayer(ns, plan.snapshotter, applied.key);
+  return layers.inTurn(signal, (turn) => applyPlanned(ns, plan, { parent: plan.parent }, turn));
+}
+
+function createLayerSource(): LayerSource {
+  const limit = createLimit(mostAtOnce);
+  return { take: async () => undefined, inTurn: (signal, task) => limit(() => task(signal)) };
 }
 
 function createLimit(most: number): <T>(task: () => Promise<T>) => Promise<T> {

@@ -12,6 +12,8 @@ import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
 import { type StoreSources, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
+import type { Room } from "./limits/room.ts";
+import { createApplyTurns } from "./unpack/apply-turns.ts";
 import type { MirrorLog } from "./unpack/unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./store/upload-store.ts";
 import { writeFileAtomic } from "../config/write-file-atomic.ts";
@@ -34,6 +36,8 @@ export type OrgsOptions = {
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
+  /** absent: the disk is never short */
+  readonly room?: Room;
 };
 
 /** The orgs of this host that the mirror serves, each on sockets of its own. */
@@ -51,6 +55,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   const tls = certificates === undefined ? {} : { certificates };
   const file = path.join(stateDir, "orgs.json");
   const served = new Map<string, Promise<Served>>();
+  const applyTurns = createApplyTurns(options.room === undefined ? {} : { room: options.room });
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(org: string): Promise<Served> {
@@ -58,7 +63,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     await ensureNamespace(containerd, orgNamespace(org), limit);
     await sweepPushes(containerd, org, limit);
     return {
-      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost }),
+      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost, applyTurns }),
       listeners: new Map(),
     };
   }
@@ -149,9 +154,9 @@ async function readOrgs(file: string): Promise<z.infer<typeof orgsFile>> {
 /** What an earlier mirror left: connections died with it, so nobody continues those pushes. */
 async function sweepPushes(containerd: Containerd, org: string, signal: AbortSignal): Promise<void> {
   const ns = containerd.namespace(orgNamespace(org));
-  for (const { id } of await listLeases(ns, signal)) {
-    if (id.startsWith(pushLeasePrefix)) await deleteLease(ns, id, signal);
-  }
+  const left = (await listLeases(ns, signal)).filter(({ id }) => id.startsWith(pushLeasePrefix));
+  // the last waits for the collector: it takes what was unpacked for no image
+  for (const [index, { id }] of left.entries()) await deleteLease(ns, id, signal, index === left.length - 1);
   for (const { ref } of (await ns.content.listStatuses({}, { signal })).statuses) {
     if (ref.startsWith(uploadRefPrefix)) await ns.content.abort({ ref }, { signal }).catch(() => undefined);
   }

@@ -4,7 +4,9 @@ import type { DistributionStore } from "../../oci/store.ts";
 import { createBlobStore } from "./blob-store.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
-import type { MirrorLog } from "../unpack/unpack-pushed.ts";
+import { type ApplyTurns, createApplyTurns } from "../unpack/apply-turns.ts";
+import { createArrivals } from "../unpack/arrivals.ts";
+import { type MirrorLog, createUnpacker } from "../unpack/unpack-pushed.ts";
 import { type UploadTimes, createUploadStore } from "./upload-store.ts";
 
 export type ContainerdStoreOptions = {
@@ -17,26 +19,30 @@ export type ContainerdStoreOptions = {
   /** a push without an open upload or a next request lets its lease go after this time */
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
+  /** shared by all orgs of a mirror; absent: turns of its own */
+  readonly applyTurns?: ApplyTurns;
 };
 
 export type ContainerdStore = DistributionStore & AsyncDisposable;
 
 /**
- * The Distribution store of one org over its containerd namespace, which must exist. Its end aborts every upload and deletes the
- * leases of pushes that are not in yet.
+ * The Distribution store of one org over its containerd namespace, which must exist. Its end aborts every upload, removes
+ * what was unpacked for no image, and deletes the leases of pushes that are not in yet.
  */
 export function createContainerdStore(options: ContainerdStoreOptions): ContainerdStore {
   const { containerd, org, pushIdleMs } = options;
   const namespace = orgNamespace(org);
   const ns = containerd.namespace(namespace);
   const sessions = createPushSessions(containerd, namespace, pushIdleMs === undefined ? {} : { idleMs: pushIdleMs });
-  const uploads = createUploadStore({ org, sessions }, options.uploads);
+  const arrivals = createArrivals({ ...options, namespace, turns: options.applyTurns ?? createApplyTurns() });
+  const uploads = createUploadStore({ org, sessions, arrived: (session, blob) => arrivals.arrived(session, blob) }, options.uploads);
   return {
     blobs: createBlobStore({ org, ns, sessions }),
     uploads,
-    manifests: createManifestStore({ ...options, ns, sessions }),
+    manifests: createManifestStore({ ...options, ns, sessions, unpacker: createUnpacker({ ...options, arrivals }) }),
     async [Symbol.asyncDispose]() {
       await uploads[Symbol.asyncDispose]();
+      await arrivals[Symbol.asyncDispose]();
       await sessions[Symbol.asyncDispose]();
     },
   };

@@ -1,4 +1,3 @@
-import type { Containerd } from "../../containerd/client.ts";
 import { ContentMismatchError, listBlobs, readBlobBytes, statBlob, writeBlob } from "../../containerd/content.ts";
 import { readManifest } from "../../containerd/image.ts";
 import { deleteImage, getImage, listImages, putImage } from "../../containerd/images.ts";
@@ -15,13 +14,11 @@ import { type StoreParts, holdMember } from "./blob-store.ts";
 import { imageNames, membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";
-import { type MirrorLog, unpackPushed } from "../unpack/unpack-pushed.ts";
+import type { Unpacker } from "../unpack/unpack-pushed.ts";
 
 export type ManifestStoreParts = StoreParts & {
-  readonly containerd: Containerd;
   readonly imageHost: string;
-  readonly snapshotter: string;
-  readonly log: MirrorLog;
+  readonly unpacker: Unpacker;
 };
 
 /** Manifests and tags of one org's repositories: content in containerd, and one image record per tag. */
@@ -71,7 +68,7 @@ export function createManifestStore(parts: ManifestStoreParts): ManifestStore {
         sessions.within(repository, signal, async (session) => {
           await holdChildren(parts, session, repository, manifest, signal);
           await storeManifest(session, repository, manifest, descriptor, bytes, signal);
-          await unpackPushed(parts, session, manifest, descriptor, signal);
+          await parts.unpacker.unpackPushed(session, manifest, descriptor, signal);
           await recordImage(parts, session, repository, reference, descriptor, signal);
           await settle(parts, repository, manifest, descriptor, reference, signal);
           return descriptor;

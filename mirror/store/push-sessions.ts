@@ -23,6 +23,8 @@ export type PushSession = {
   wrote(digest: Digest): void;
   /** The lease was found gone: later requests begin a new one. */
   retire(): void;
+  /** Fires when the push is over and its lease goes. */
+  readonly ended: AbortSignal;
 };
 
 /**
@@ -42,8 +44,8 @@ type Session = {
   readonly lease: string;
   readonly startedAtMs: number;
   readonly unsettled: Set<Digest>;
+  readonly ending: AbortController;
   users: number;
-  ended: boolean;
   timer: NodeJS.Timeout | undefined;
 };
 
@@ -58,7 +60,14 @@ export function createPushSessions(
 
   function begin(repository: Repository): Session {
     const lease = `${pushLeasePrefix}${randomBytes(12).toString("hex")}`;
-    const session: Session = { lease, startedAtMs: Date.now(), unsettled: new Set(), users: 0, ended: false, timer: undefined };
+    const session: Session = {
+      lease,
+      startedAtMs: Date.now(),
+      unsettled: new Set(),
+      users: 0,
+      ending: new AbortController(),
+      timer: undefined,
+    };
     current.set(repository, session);
     all.set(session, repository);
     return session;
@@ -71,7 +80,7 @@ export function createPushSessions(
   }
 
   function forget(session: Session): void {
-    session.ended = true;
+    session.ending.abort();
     clearTimeout(session.timer);
     const repository = all.get(session);
     all.delete(session);
@@ -79,14 +88,14 @@ export function createPushSessions(
   }
 
   async function end(session: Session): Promise<void> {
-    if (session.ended) return;
+    if (session.ending.signal.aborted) return;
     forget(session);
     await deleteLease(bare, session.lease, AbortSignal.timeout(10_000));
   }
 
   async function leave(session: Session): Promise<void> {
     session.users -= 1;
-    if (session.users > 0 || session.ended) return;
+    if (session.users > 0 || session.ending.signal.aborted) return;
     if (session.unsettled.size === 0) return end(session);
     // a failure here is mended by the lease's own expiry
     session.timer = setTimeout(() => void end(session).catch(() => undefined), idleMs).unref();
@@ -106,6 +115,7 @@ export function createPushSessions(
     let left = false;
     return {
       lease: session.lease,
+      ended: session.ending.signal,
       ns: containerd.namespace(namespace, session.lease),
       async pin(digest, pinSignal) {
         await addToLease(bare, session.lease, { type: "content", id: digest }, pinSignal);

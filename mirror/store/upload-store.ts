@@ -6,6 +6,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { UploadStatus, UploadStore } from "../../oci/store.ts";
+import type { Arrivals } from "../unpack/arrivals.ts";
 import type { StoreParts } from "./blob-store.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
@@ -36,7 +37,7 @@ export type UploadTimes = { readonly idleMs?: number; readonly brokenIdleMs?: nu
  * and with a ref of its own. A storage error ends it at once, idleness after a while, and sooner when a body broke off.
  */
 export function createUploadStore(
-  { org, sessions }: Pick<StoreParts, "org" | "sessions">,
+  { org, sessions, arrived }: Pick<StoreParts, "org" | "sessions"> & Partial<Pick<Arrivals, "arrived">>,
   { idleMs = defaultIdleMs, brokenIdleMs = defaultBrokenIdleMs }: UploadTimes = {},
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
@@ -124,6 +125,7 @@ export function createUploadStore(
         signal.throwIfAborted();
         uploads.delete(id);
         upload.session.wrote(digest);
+        arrived?.(upload.session, descriptor);
         await upload.session[Symbol.asyncDispose]();
         return descriptor;
       });

@@ -1,6 +1,8 @@
 import type { Containerd } from "../../containerd/client.ts";
 import { isRunnable, readImage, readManifest, selectPlatform } from "../../containerd/image.ts";
-import { unpackImage } from "../../containerd/unpack.ts";
+import { createKeyedQueue } from "../../config/keyed-queue.ts";
+import { type LayerSource, unpackImage } from "../../containerd/unpack.ts";
+import { DistributionError } from "../../oci/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Manifest } from "../../oci/manifest.ts";
@@ -14,29 +16,39 @@ export type MirrorLog = {
   error(fields: object, message: string): void;
 };
 
-type UnpackParts = { readonly containerd: Containerd; readonly snapshotter: string; readonly log: MirrorLog };
+export type UnpackerParts = {
+  readonly containerd: Containerd;
+  readonly snapshotter: string;
+  readonly log: MirrorLog;
+  readonly arrivals: LayerSource;
+};
 
-/**
- * Unpacks what was pushed, so that a machine can start the moment the push ends. Artifacts, attestations and images of other platforms
- * are stored and no more. A layer that cannot be unpacked, or unpacks to something else than its config says, is a sound push of an
- * image that no machine may start from: verification refuses it.
- */
-export async function unpackPushed(
-  { containerd, snapshotter, log }: UnpackParts,
-  session: PushSession,
-  manifest: Manifest,
-  descriptor: Descriptor,
-  signal: AbortSignal,
-): Promise<void> {
-  const { namespace } = session.ns;
-  try {
-    const digest = await runnableDigest(session, manifest, descriptor, signal);
-    if (digest === undefined) return;
-    await unpackImage(containerd, namespace, digest, { snapshotter, lease: session.lease, signal });
-  } catch (error) {
-    if (signal.aborted || isRetryable(error)) throw error;
-    log.warn({ err: error, namespace, digest: descriptor.digest }, "pushed image cannot be unpacked");
-  }
+export type Unpacker = {
+  /**
+   * Unpacks what was pushed, so that a machine can start the moment the push ends. Artifacts, attestations and images of other platforms
+   * are stored and no more. A layer that cannot be unpacked, or unpacks to something else than its config says, is a sound push of an
+   * image that no machine may start from: verification refuses it. @throws DistributionError when the disk has no room.
+   */
+  unpackPushed(session: PushSession, manifest: Manifest, descriptor: Descriptor, signal: AbortSignal): Promise<void>;
+};
+
+export function createUnpacker({ containerd, snapshotter, log, arrivals }: UnpackerParts): Unpacker {
+  // the same image twice at once is applied once
+  const turns = createKeyedQueue();
+  return {
+    async unpackPushed(session, manifest, descriptor, signal) {
+      const { namespace } = session.ns;
+      try {
+        const digest = await runnableDigest(session, manifest, descriptor, signal);
+        if (digest === undefined) return;
+        const options = { snapshotter, lease: session.lease, signal, layers: arrivals };
+        await turns(digest, () => unpackImage(containerd, namespace, digest, options));
+      } catch (error) {
+        if (signal.aborted || isRetryable(error)) throw error;
+        log.warn({ err: error, namespace, digest: descriptor.digest }, "pushed image cannot be unpacked");
+      }
+    },
+  };
 }
 
 async function runnableDigest(
@@ -56,7 +68,8 @@ async function runnableDigest(
   return ours ? descriptor.digest : undefined;
 }
 
-/** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried. */
+/** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried; a full disk may. */
 function isRetryable(error: unknown): boolean {
+  if (error instanceof DistributionError) return error.status >= 429;
   return isOutage(error) && !/UNKNOWN|INTERNAL/.test((error as Error).message);
 }

@@ -13,7 +13,8 @@ export type TestImage = {
 };
 
 /** Paths and what is in them; a path that ends with "/" is a folder. */
-export type LayerFiles = Readonly<Record<string, string>>;
+export type LayerFiles = Readonly<Record<string, string | LayerEntry>>;
+export type LayerEntry = { readonly text?: string; readonly mode?: number; readonly uid?: number; readonly linkTo?: string };
 
 export function blobOf(bytes: Uint8Array | string, mediaType: string): Blob {
   const buffer = Buffer.from(bytes as Uint8Array);
@@ -22,9 +23,13 @@ export function blobOf(bytes: Uint8Array | string, mediaType: string): Blob {
 
 export async function tarOf(files: LayerFiles): Promise<Buffer> {
   const archive = pack();
-  for (const [name, text] of Object.entries(files)) {
-    if (name.endsWith("/")) archive.entry({ name, type: "directory", mode: 0o755 });
-    else archive.entry({ name, mode: 0o644 }, text);
+  for (const [name, given] of Object.entries(files)) {
+    const { text = "", mode, uid = 0, linkTo } = typeof given === "string" ? { text: given } : (given satisfies LayerEntry);
+    // a build's folders are older than their push
+    const mtime = new Date(1_700_000_000_000);
+    if (name.endsWith("/")) archive.entry({ name, type: "directory", mode: mode ?? 0o755, uid, mtime });
+    else if (linkTo !== undefined) archive.entry({ name, type: "symlink", linkname: linkTo, mtime });
+    else archive.entry({ name, mode: mode ?? 0o644, uid, mtime }, text);
   }
   archive.finalize();
   const parts: Buffer[] = [];

@@ -15,7 +15,7 @@ import { unpackImage } from "../../../containerd/unpack.ts";
 import { LayerMismatchError } from "../../../containerd/unpack-layer.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type ScratchNamespace, openScratchNamespace } from "../../support/scratch-namespace.ts";
-import { type TestImage, imageOf } from "../../support/test-image.ts";
+import { type LayerFiles, type TestImage, imageOf } from "../../support/test-image.ts";
 
 const run = promisify(execFile);
 const signal = AbortSignal.timeout(300_000);
@@ -52,34 +52,10 @@ describe.each(["overlayfs", "native"])("unpacking with the %s snapshotter", (sna
   });
   afterAll(() => scratch[Symbol.asyncDispose]());
 
-  async function store(image: TestImage): Promise<string> {
-    const lease = `push/${randomUUID()}`;
-    await createLease(scratch.ns, { id: lease, expiresAtMs: Date.now() + 600_000 }, signal);
-    const held = scratch.containerd.namespace(scratch.name, lease);
-    for (const { bytes, descriptor } of [...image.layers, image.config]) await writeBlob(held, bytes, descriptor, {}, signal);
-    const children = { [gcLabels.config]: image.config.descriptor.digest } as Record<string, string>;
-    for (const [index, layer] of image.layers.entries()) children[gcLabels.layer(index)] = layer.descriptor.digest;
-    await writeBlob(held, image.manifest.bytes, image.manifest.descriptor, children, signal);
-    return lease;
-  }
+  const store = (image: TestImage) => storeImage(scratch, image);
 
   const unpack = (image: TestImage, lease: string) =>
     unpackImage(scratch.containerd, scratch.name, image.manifest.descriptor.digest, { snapshotter, lease, signal });
-
-  async function withRootfs<T>(chainId: Digest, look: (dir: string) => Promise<T>): Promise<T> {
-    const key = `view-${randomUUID()}`;
-    const { mounts } = await scratch.ns.snapshots.view({ snapshotter, key, parent: chainId }, { signal });
-    const dir = await mkdtemp(path.join(tmpdir(), "rootfs-"));
-    const { type, source, options } = mounts[0]!;
-    await run("mount", type === "bind" ? ["--bind", source, dir] : ["-t", type, "-o", options.join(","), source, dir]);
-    try {
-      return await look(dir);
-    } finally {
-      await run("umount", [dir]);
-      await rm(dir, { recursive: true });
-      await scratch.ns.snapshots.remove({ snapshotter, key }, { signal });
-    }
-  }
 
   const extracts = async () => {
     const names: string[] = [];
@@ -105,7 +81,7 @@ describe.each(["overlayfs", "native"])("unpacking with the %s snapshotter", (sna
     const lease = await store(image);
     const { chainId, layers } = await unpack(image, lease);
     expect(layers).toBe(3);
-    await withRootfs(chainId!, async (dir) => {
+    await withRootfs(scratch, snapshotter, chainId!, async (dir) => {
       expect(await readdir(path.join(dir, "etc"))).toEqual(["keep"]);
       expect(await readdir(path.join(dir, "data"))).toEqual(["new"]);
       expect(await readdir(path.join(dir, "docs"))).toEqual(["c"]);
@@ -184,3 +160,111 @@ describe.each(["overlayfs", "native"])("unpacking with the %s snapshotter", (sna
     expect(await unpack(image, await store(image))).toEqual({ chainId: undefined, layers: 0 });
   });
 });
+
+describe("unpacking layers alone", () => {
+  let scratch: ScratchNamespace;
+  beforeAll(async () => {
+    scratch = await openScratchNamespace(inject("containerdSocket"));
+  });
+  afterAll(() => scratch[Symbol.asyncDispose]());
+
+  it("makes the tree that applying them one over the other into one folder makes", async () => {
+    const image = await imageOf(changingLayers());
+    const trees: string[] = [];
+    // native has no `rebase`, and its layers are plain folders
+    for (const snapshotter of ["native", "overlayfs"]) {
+      const lease = await storeImage(scratch, image);
+      const { chainId } = await unpackImage(scratch.containerd, scratch.name, image.manifest.descriptor.digest, {
+        snapshotter,
+        lease,
+        signal,
+      });
+      trees.push(await withRootfs(scratch, snapshotter, chainId!, listTree));
+    }
+    expect(trees[1]).toBe(trees[0]);
+    expect(trees[1]).toMatch(/^tmp d 1777 7 /m);
+    expect(trees[1]).not.toMatch(/gone/);
+  });
+});
+
+/** Later layers delete, replace and write into what earlier ones made, with and without naming the folder. */
+function changingLayers(): LayerFiles[] {
+  return [
+    {
+      "tmp/": { mode: 0o1777, uid: 7 },
+      "etc/": "",
+      "etc/gone": "1",
+      "etc/kept": "1",
+      "docs/": "",
+      "docs/gone": "1",
+      "docs/deep/": "",
+      "docs/deep/gone": "1",
+      "opaque/": { mode: 0o700 },
+      "opaque/gone": "1",
+      "folder-then-file/": "",
+      "folder-then-file/gone": "1",
+      "file-then-folder": "gone",
+      "link-then-folder": { linkTo: "etc" },
+      "folder-then-link/": "",
+      "folder-then-link/gone": "1",
+      "unnamed/": { mode: 0o710, uid: 9 },
+      "unnamed/deep/": { mode: 0o701, uid: 8 },
+      "unnamed/deep/gone": "1",
+    },
+    {
+      "etc/": "",
+      "etc/.wh.gone": "",
+      ".wh.docs": "",
+      "folder-then-file": "file",
+      ".wh.file-then-folder": "",
+      "file-then-folder/": { mode: 0o750 },
+      "file-then-folder/new": "2",
+      "link-then-folder/": "",
+      "link-then-folder/new": "2",
+      "folder-then-link": { linkTo: "etc/kept" },
+    },
+    // names none of its folders: their modes and owners are those of the layers below
+    { "tmp/new": { text: "3", mode: 0o4755, uid: 3 }, "unnamed/deep/.wh.gone": "", "opaque/.wh..wh..opq": "", "opaque/new": "3" },
+    { "docs/": "", "docs/new": "4", "etc/": { mode: 0o711 } },
+  ];
+}
+
+async function listTree(dir: string): Promise<string> {
+  const { stdout } = await run(
+    "find",
+    [".", "-mindepth", "1", "-printf", "%P %y %m %U %l\n", "-type", "f", "-exec", "cat", "{}", ";", "-printf", "\n"],
+    { cwd: dir },
+  );
+  return stdout.split("\n").toSorted().join("\n");
+}
+
+async function storeImage({ ns, name, containerd }: ScratchNamespace, image: TestImage): Promise<string> {
+  const lease = `push/${randomUUID()}`;
+  await createLease(ns, { id: lease, expiresAtMs: Date.now() + 600_000 }, signal);
+  const held = containerd.namespace(name, lease);
+  for (const { bytes, descriptor } of [...image.layers, image.config]) await writeBlob(held, bytes, descriptor, {}, signal);
+  const children = { [gcLabels.config]: image.config.descriptor.digest } as Record<string, string>;
+  for (const [index, layer] of image.layers.entries()) children[gcLabels.layer(index)] = layer.descriptor.digest;
+  await writeBlob(held, image.manifest.bytes, image.manifest.descriptor, children, signal);
+  return lease;
+}
+
+async function withRootfs<T>(
+  { ns }: ScratchNamespace,
+  snapshotter: string,
+  chainId: Digest,
+  look: (dir: string) => Promise<T>,
+): Promise<T> {
+  const key = `view-${randomUUID()}`;
+  const { mounts } = await ns.snapshots.view({ snapshotter, key, parent: chainId }, { signal });
+  const dir = await mkdtemp(path.join(tmpdir(), "rootfs-"));
+  const { type, source, options } = mounts[0]!;
+  await run("mount", type === "bind" ? ["--bind", source, dir] : ["-t", type, "-o", options.join(","), source, dir]);
+  try {
+    return await look(dir);
+  } finally {
+    await run("umount", [dir]);
+    await rm(dir, { recursive: true });
+    await ns.snapshots.remove({ snapshotter, key }, { signal });
+  }
+}
