@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
+import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { digestEncoded, digestOf } from "../oci/digest.ts";
 import { mirrorName } from "./names.ts";
@@ -23,7 +24,7 @@ export async function imageRecipe(settings: Settings, signal: AbortSignal): Prom
     buildkitd: path.join(settings.tools.binDir, "buildkitd"),
     runc: path.join(settings.tools.binDir, "runc"),
     busybox,
-    caBundle: await trustedCas(settings.caBundle, signal),
+    caBundle: await trustedCas(settings, signal),
     caForSteps: settings.caBundle !== undefined,
     imageHost: settings.registry.imageHost,
     mirror: mirrorName(settings),
@@ -33,12 +34,15 @@ export async function imageRecipe(settings: Settings, signal: AbortSignal): Prom
   return { entries, key: digestEncoded(digestOf(JSON.stringify([recipeVersion, parts]))).slice(0, 32) };
 }
 
-/** The host's own CAs and those of the setting. */
-async function trustedCas(caBundle: string | undefined, signal: AbortSignal): Promise<string> {
-  const files = new Set([hostBundle, ...(caBundle === undefined ? [] : [caBundle])]);
+/** The host's own CAs, those of the setting, and the mirror's: a client of a build that knows of no `http = true` reaches it over HTTPS. */
+async function trustedCas(settings: Settings, signal: AbortSignal): Promise<string> {
+  const { caBundle } = settings;
+  const files = new Set([hostBundle, ...(caBundle === undefined ? [] : [caBundle]), ...mirrorCas(settings)]);
   const texts = await Promise.all([...files].map((file) => readCas(file, file === caBundle, signal)));
   return texts.join("\n");
 }
+
+const mirrorCas = (settings: Settings): readonly string[] => (settings.mirror.tls === undefined ? [instancePaths.mirrorCa(settings)] : []);
 
 async function readCas(file: string, required: boolean, signal: AbortSignal): Promise<string> {
   try {

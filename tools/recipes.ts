@@ -130,7 +130,7 @@ export const lanes: readonly (readonly Recipe[])[] = [
 
 /** Debian packages by group; `runtime` is implied by the others. skopeo comes from the distribution: it is a client to test against. */
 export const debianPackages: Readonly<Record<ToolGroup, readonly string[]>> = {
-  runtime: ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "nftables", "iproute2", "busybox-static"],
+  runtime: ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "nftables", "iproute2", "busybox-static", "openssl"],
   test: ["skopeo"],
   bench: [],
   bases: ["mmdebstrap"],

@@ -10,22 +10,36 @@ import type { MachinePlan, OrgNetwork } from "../types.ts";
 /** Where a machine finds the mirror, whatever the instance's ports and hosts. */
 export const apiHostname = "_api.internal";
 
-/** Writes /etc/hosts, /etc/resolv.conf and /etc/hostname of a machine and answers their mounts. */
+/** Where a machine finds the CA of the mirror's certificate, when that is the instance's own. */
+export const mirrorCaPath = "/etc/slipway/ca.pem";
+
+/** Writes /etc/hosts, /etc/resolv.conf, /etc/hostname and the mirror's CA for a machine and answers their mounts. */
 export async function writeNameFiles(settings: Settings, network: OrgNetwork, plan: MachinePlan): Promise<readonly SpecMount[]> {
   const dir = instancePaths.machineDir(settings, plan.org, plan.id);
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const files = {
-    hosts: hostsFile(settings.registry.imageHost, network, plan),
-    "resolv.conf": resolvConf(await hostNameservers()),
-    hostname: `${hostnameOf(plan.id)}\n`,
+  const files: Record<string, string> = {
+    "/etc/hosts": hostsFile(settings.registry.imageHost, network, plan),
+    "/etc/resolv.conf": resolvConf(await hostNameservers()),
+    "/etc/hostname": `${hostnameOf(plan.id)}\n`,
   };
+  const ca = await mirrorCa(settings);
+  if (ca !== undefined) files[mirrorCaPath] = ca;
   const mounts: SpecMount[] = [];
-  for (const [name, text] of Object.entries(files)) {
-    const source = path.join(dir, name);
+  for (const [destination, text] of Object.entries(files)) {
+    const source = path.join(dir, path.basename(destination));
     await writeFile(source, text, { mode: 0o644 });
-    mounts.push({ destination: `/etc/${name}`, type: "bind", source, options: ["bind", "ro", "nosuid", "nodev", "noexec"] });
+    mounts.push({ destination, type: "bind", source, options: ["bind", "ro", "nosuid", "nodev", "noexec"] });
   }
   return mounts;
+}
+
+/** The mirror made it before it served anybody; undefined where there is no mirror, or one with the operator's certificate. */
+async function mirrorCa(settings: Settings): Promise<string | undefined> {
+  if (settings.mirror.tls !== undefined) return undefined;
+  return await readFile(instancePaths.mirrorCa(settings), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
 }
 
 /** The machine's own name leads to its own loopback: its address is not known before its network namespace is. */

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
 import { type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
 import { type Builders, type WakePhase, createBuilders } from "../../../builder/builders.ts";
+import { instancePaths } from "../../../config/paths.ts";
 import type { Settings } from "../../../config/settings.ts";
+import { writeFileAtomic } from "../../../config/write-file-atomic.ts";
 import { type MachineLab, openMachineLab } from "../machines/support/lab.ts";
 import { type StandIn, openStandIn, tarOf } from "./stand-in.ts";
 
@@ -15,6 +17,7 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]
 RUN /bin/busybox grep -c nameserver /etc/resolv.conf
 RUN /bin/busybox head -n 1 "$SSL_CERT_FILE" && /bin/busybox echo "$NODE_EXTRA_CA_CERTS"
+RUN /bin/busybox grep "of the mirror" "$SSL_CERT_FILE"
 `;
 
 describe("an org's builder as a machine", () => {
@@ -32,6 +35,7 @@ describe("an org's builder as a machine", () => {
     });
     org = lab.orgs[0];
     settings = { ...lab.settings, caBundle: hostBundle };
+    await writeFileAtomic(instancePaths.mirrorCa(settings), "# CA of the mirror\n");
     builders = createBuilders({ ...lab, settings });
     const network = await lab.machines.ensureNetwork(org, signal);
     mirror = await openStandIn(network.gatewayIpv4, settings.mirror.port);
@@ -81,7 +85,8 @@ describe("an org's builder as a machine", () => {
   it("fetches from and pushes to the mirror by its names, and gives steps the name server and the CAs", async () => {
     await using builder = await builders.acquire(org, { signal });
     const { lines, exporterDigest } = await build(builder.address);
-    expect(lines).toEqual([expect.stringMatching(/^[1-9]/), readFileSync(hostBundle, "utf8").split("\n")[0], "/dev/slipway-ca.crt"]);
+    const firstCa = readFileSync(hostBundle, "utf8").split("\n")[0];
+    expect(lines).toEqual([expect.stringMatching(/^[1-9]/), firstCa, "/dev/slipway-ca.crt", "# CA of the mirror"]);
     expect(mirror.pushed.has("1")).toBe(true);
     const manifest = mirror.pushed.get("1")!.toString();
     expect(manifest).not.toContain("slipway-ca");
@@ -90,7 +95,7 @@ describe("an org's builder as a machine", () => {
 
   it("leaves no trace of the CAs in the image", async () => {
     const { layers, config } = JSON.parse(mirror.pushed.get("1")!.toString()) as { layers: { size: number }[]; config: { digest: string } };
-    // the last two steps wrote nothing
+    // the last three steps wrote nothing
     for (const layer of layers.slice(2)) expect(layer.size).toBeLessThan(200);
     expect(mirror.pushed.get(config.digest)!.toString()).not.toMatch(/SSL_CERT_FILE=|slipway-ca/);
   });
@@ -103,20 +108,20 @@ describe("an org's builder as a machine", () => {
     expect(await builders.status(org, signal)).toEqual({ state: "asleep", uses: 0 });
     const woken = await builders.wake(org, { signal });
     expect(woken.wokenFrom).toBe("stopped");
-    expect(await build(woken.address)).toMatchObject({ steps: 4, cachedSteps: 4 });
+    expect(await build(woken.address)).toMatchObject({ steps: 5, cachedSteps: 5 });
   });
 
   it("is replaced when it was killed or does not answer, and its cache is kept", async () => {
     process.kill((await pid())!, "SIGKILL");
     await expect.poll(async () => (await builders.status(org, signal)).state).toBe("asleep");
     const woken = await builders.wake(org, { signal });
-    expect(await build(woken.address)).toMatchObject({ cachedSteps: 4 });
+    expect(await build(woken.address)).toMatchObject({ cachedSteps: 5 });
 
     const frozen = (await pid())!;
     process.kill(frozen, "SIGSTOP");
     const again = await builders.wake(org, { signal });
     expect(await pid()).not.toBe(frozen);
-    expect(await build(again.address)).toMatchObject({ cachedSteps: 4 });
+    expect(await build(again.address)).toMatchObject({ cachedSteps: 5 });
   });
 
   it("is replaced when its image has changed", async () => {
@@ -125,7 +130,7 @@ describe("an org's builder as a machine", () => {
     const woken = await changed.wake(org, { signal });
     const after = await lab.machines.inspect(org, "builder", signal);
     expect(after?.digest).not.toBe(before?.digest);
-    expect(await build(woken.address)).toMatchObject({ cachedSteps: 4 });
+    expect(await build(woken.address)).toMatchObject({ cachedSteps: 5 });
   });
 
   it("falls asleep by itself after the idle time-out, though not while it is used, nor when another process woke it", async () => {

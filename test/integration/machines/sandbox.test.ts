@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
-import { readFile, readlink } from "node:fs/promises";
+import { readFile, readlink, rm } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { orgNamespace } from "../../../config/paths.ts";
+import { instancePaths, orgNamespace } from "../../../config/paths.ts";
+import { writeFileAtomic } from "../../../config/write-file-atomic.ts";
 import { machineCgroup } from "../../../machines/cgroup.ts";
 import { machineLogTail } from "../../../machines/logs/tail.ts";
 import type { MachineState } from "../../../machines/types.ts";
@@ -44,6 +45,14 @@ test("a sandboxed machine can neither mount nor write to the kernel's settings, 
   expect(seen).toMatch(/mount: .*(denied|permitted)/);
   expect(seen).toMatch(/panic: (Permission denied|Read-only file system)/);
   expect(seen).toMatch(/^1000\n0$/m);
+});
+
+test("a machine finds the CA of the mirror's certificate in a file that it can only read", async () => {
+  await writeFileAtomic(instancePaths.mirrorCa(lab.settings), "-----BEGIN CERTIFICATE-----\n");
+  const seen = await lab.output("trusting", "cat /etc/slipway/ca.pem; echo more >> /etc/slipway/ca.pem");
+  expect(seen).toMatch(/^-----BEGIN CERTIFICATE-----$/m);
+  expect(seen).toMatch(/(Permission denied|Read-only file system)/);
+  await rm(instancePaths.mirrorCa(lab.settings));
 });
 
 test("no label of the image reaches the container, and the plan may set labels of ours only", async () => {
