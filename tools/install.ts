@@ -7,6 +7,7 @@ import { ensureDebianPackages } from "./debian-packages.ts";
 import { buildGoTool, writeGoOutput } from "./go-tool.ts";
 import { isIntact, writeManifest } from "./manifest.ts";
 import { lanes, type Recipe, type ToolGroup } from "./recipes.ts";
+import { ensureGzipDecompressor } from "./gzip-decompressor.ts";
 import { checkRequirements } from "./requirements.ts";
 import { unpackWheelTool } from "./wheel-tool.ts";
 
@@ -33,6 +34,7 @@ export async function installTools(options: InstallOptions): Promise<InstalledTo
   const set = toolSet(pins, root);
 
   await ensureDebianPackages(options);
+  await ensureGzipDecompressor(options.progress, options.signal);
   if ((await missingTools(plan.flat())).length > 0) {
     await using _lock = await lockFile(
       path.join(root, "install.lock"),

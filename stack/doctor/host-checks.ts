@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import type { Settings } from "../../config/settings.ts";
 import { cacheDir } from "../../tools/cache.ts";
 import { missingDebianPackages } from "../../tools/debian-packages.ts";
+import { findGzipDecompressor } from "../../tools/gzip-decompressor.ts";
 import { requireGo } from "../../tools/requirements.ts";
 import { isCheckout } from "../entry-point.ts";
 import { closedFolders } from "../traversable.ts";
@@ -31,6 +32,9 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       const missing = await missingDebianPackages([], signal);
       if (missing.length > 0) throw new Error(`missing: ${missing.join(" ")}`);
       return "all installed";
+    }),
+    check("gzip", "apt-get install isal", async () => {
+      return (await findGzipDecompressor()) ?? "containerd's own; igzip (apt-get install isal) unpacks gzip layers several times faster";
     }),
     check("kernel", "boot a kernel of version 5.12 or newer (ID-mapped mounts)", () => requireVersion(release(), "5.12.0")),
     check("folders of the instance", "chmod o+x the folders named", () => machineFolders(settings)),
