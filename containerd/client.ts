@@ -11,6 +11,8 @@ import { Snapshots } from "../proto/gen/services/snapshots/v1/snapshots_pb.ts";
 import { Tasks } from "../proto/gen/services/tasks/v1/tasks_pb.ts";
 import { Version } from "../proto/gen/services/version/v1/version_pb.ts";
 import { type GrpcService, grpcService } from "../proto/grpc-service.ts";
+import { createWriteConnections } from "./write-connections.ts";
+import { type WriteStream, type WriteStreamEvents, openWriteStream } from "./write-stream.ts";
 
 const containers = grpcService(Containers);
 const content = grpcService(Content);
@@ -35,6 +37,8 @@ export type ContainerdNamespace = {
   readonly leases: Client<GrpcService<typeof Leases>>;
   readonly snapshots: Client<GrpcService<typeof Snapshots>>;
   readonly tasks: Client<GrpcService<typeof Tasks>>;
+  /** Content.Write, for `openContentWriter`: the way of many bytes. */
+  openWrite(events: WriteStreamEvents): WriteStream;
 };
 
 export type Containerd = AsyncDisposable & {
@@ -58,14 +62,15 @@ export function openContainerd(socket: string): Containerd {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
   });
+  const writeConnections = createWriteConnections(socket);
   return {
     socket,
     introspection: createClient(introspection, channel),
     namespaces: createClient(namespaces, channel),
     version: createClient(version, channel),
     namespace(name, lease) {
-      const metadata = Metadata({ "containerd-namespace": name, ...(lease === undefined ? {} : { "containerd-lease": lease }) });
-      const defaults: Record<"*", CallOptions> = { "*": { metadata } };
+      const headers = { "containerd-namespace": name, ...(lease === undefined ? {} : { "containerd-lease": lease }) };
+      const defaults: Record<"*", CallOptions> = { "*": { metadata: Metadata(headers) } };
       return {
         namespace: name,
         ...(lease === undefined ? {} : { lease }),
@@ -76,9 +81,13 @@ export function openContainerd(socket: string): Containerd {
         leases: createClient(leases, channel, defaults),
         snapshots: createClient(snapshots, channel, defaults),
         tasks: createClient(tasks, channel, defaults),
+        openWrite: (events) => openWriteStream(writeConnections, headers, events),
       };
     },
-    [Symbol.asyncDispose]: async () => channel.close(),
+    async [Symbol.asyncDispose]() {
+      writeConnections[Symbol.dispose]();
+      channel.close();
+    },
   };
 }
 

@@ -1,13 +1,14 @@
-import { createHash } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Status } from "nice-grpc";
+import { deferred } from "../config/deferred.ts";
 import { type Digest, digestAlgorithm } from "../oci/digest.ts";
-import { WriteAction, type WriteContentRequestSchema } from "../proto/gen/services/content/v1/content_pb.ts";
+import { WriteAction } from "../proto/gen/services/content/v1/content_pb.ts";
 import { type ContainerdNamespace, hasStatus, isAlreadyExists, isNotFound } from "./client.ts";
 import { keepExisting } from "./content-lease.ts";
+import { requireSameContent } from "./compare-content.ts";
+import { ContentMismatchError, UnsupportedDigestError } from "./content-errors.ts";
 import type { Labels } from "./labels.ts";
-
-type WriteRequest = MessageInitShape<typeof WriteContentRequestSchema>;
+import { createUnanswered } from "./unanswered.ts";
+import type { WriteAnswer, WriteRequest, WriteStream } from "./write-stream.ts";
 
 export type ContentWriterOptions = {
   /** names the ingest; a fresh one per attempt, as a failed one may stay locked */
@@ -17,27 +18,21 @@ export type ContentWriterOptions = {
   readonly totalBytes?: number;
 };
 
-/** The bytes are not those that the digest or the size name, or nobody can tell. */
-export class ContentMismatchError extends Error {
-  override readonly name = "ContentMismatchError";
-  readonly found: string;
-  constructor(wanted: string, found: string) {
-    super(`Cannot commit content: found ${found}, expected ${wanted}`);
-    this.found = found;
-  }
-}
-
 /** One open write stream into containerd's content store. */
 export type ContentWriter = AsyncDisposable & {
   readonly ref: string;
   /** bytes taken so far */
   readonly offsetBytes: number;
-  /** Resolves when the next chunk may come; the chunk must not be changed afterwards. */
-  write(chunk: Uint8Array): Promise<void>;
   /**
-   * Content that exists already is a success: it is put under the lease, and the labels are added to it. The bytes are compared
-   * here all the same, as containerd answers ALREADY_EXISTS whatever was written.
-   * @throws ContentMismatchError when digest or size are not those of the bytes; call `abort` then.
+   * Takes a chunk, which must not be changed afterwards. Undefined when the next may come at once, else a promise of that.
+   * It rejects, as does everything after it, when the stream has failed.
+   */
+  write(chunk: Uint8Array): Promise<void> | undefined;
+  /**
+   * Content that exists already is a success: it is put under the lease, and the labels are added to it. containerd answers
+   * ALREADY_EXISTS whatever was written, so the bytes are compared all the same, by the digest that it counted while it took them.
+   * @throws ContentMismatchError when digest or size are not those of the bytes, UnsupportedDigestError when containerd knows nothing
+   * of the algorithm; call `abort` then.
    */
   commit(content: { readonly digest: Digest; readonly sizeBytes: number; readonly labels: Labels }): Promise<void>;
   /** Ends the stream and deletes what was ingested. After `commit` succeeded it does nothing. */
@@ -48,103 +43,110 @@ export type ContentWriter = AsyncDisposable & {
 const leastMessageBytes = 256 * 1024;
 const mostMessageBytes = 1024 * 1024;
 const mostInFlight = 4;
+const closeTimeoutMs = 2_000;
 
 /**
- * Opens the stream and keeps it open until `commit` or `abort`: opening one ref again makes containerd hash all it has once more.
- * Memory per writer is bounded by the messages in flight. `signal` ends the stream; `abort` (or disposal) is still the owner's duty.
+ * Opens the stream with the first message and keeps it open until `commit` or `abort`: opening one ref again makes containerd hash all it
+ * has once more. Memory per writer is bounded by the messages in flight. Nothing is hashed here: containerd does, and it says what it
+ * found. `signal` ends the stream; `abort` (or disposal) is still the owner's duty.
  */
 export function openContentWriter(ns: ContainerdNamespace, options: ContentWriterOptions, signal: AbortSignal): ContentWriter {
   const { ref } = options;
-  const known = { total: BigInt(options.totalBytes ?? 0), expected: options.expected ?? "" };
-  const ended = new AbortController();
-  const requests = createRequestQueue();
-  const acks = createAcks();
-  const hash = createHash("sha256");
-  let offsetBytes = 0;
+  const unanswered = createUnanswered();
+  const ended = deferred<void>();
+  let stream: WriteStream | undefined;
+  let latest: WriteAnswer | undefined;
+  let sentBytes = 0;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
-  let messages = 0;
   let committed = false;
 
-  const stream = readResponses();
+  const cancel = () => {
+    unanswered.fail(signal.reason);
+    stream?.cancel();
+  };
+  signal.addEventListener("abort", cancel, { once: true });
+  if (signal.aborted) cancel();
 
-  async function readResponses(): Promise<void> {
-    try {
-      const responses = ns.content.write(requests.drain(), { signal: AbortSignal.any([signal, ended.signal]) });
-      for await (const _answer of responses) acks.receive();
-      acks.fail(new Error(`Cannot write content "${ref}": containerd ended the stream`));
-    } catch (error) {
-      acks.fail(error);
-    } finally {
-      requests.end();
-    }
+  function open(): WriteStream {
+    return ns.openWrite({
+      onAnswer(answer) {
+        latest = answer;
+        unanswered.receive();
+      },
+      onEnd(error) {
+        unanswered.fail(error ?? new Error(`Cannot write content "${ref}": containerd ended the stream`));
+        signal.removeEventListener("abort", cancel);
+        ended.resolve();
+      },
+    });
   }
 
-  /** Every message names ref, total and expected: containerd takes them from the first and compares the later ones. */
-  async function send(request: WriteRequest): Promise<void> {
-    await acks.fewerThan(mostInFlight);
-    messages += 1;
-    acks.expect();
-    requests.push({ ref, ...known, ...request });
+  /** containerd takes ref, total and expected from the first message. */
+  function send(request: WriteRequest, data?: readonly Uint8Array[]): void {
+    const first = stream === undefined;
+    stream ??= open();
+    unanswered.expect();
+    const known = first ? { ref, total: BigInt(options.totalBytes ?? 0), expected: options.expected ?? "" } : {};
+    stream.send({ ...known, ...request }, data);
   }
 
-  async function flush(): Promise<void> {
+  function flush(): void {
     if (pendingBytes === 0) return;
-    const data = pending.length === 1 ? pending[0]! : Buffer.concat(pending, pendingBytes);
+    send({ action: WriteAction.WRITE, offset: BigInt(sentBytes) }, pending);
+    sentBytes += pendingBytes;
     pending = [];
     pendingBytes = 0;
-    for (let start = 0; start < data.length; start += mostMessageBytes) {
-      const part = data.subarray(start, start + mostMessageBytes);
-      await send({ action: WriteAction.WRITE, offset: BigInt(offsetBytes), data: part });
-      offsetBytes += part.length;
-    }
   }
 
-  function requireSame(digest: Digest, sizeBytes: number): void {
-    const takenBytes = offsetBytes + pendingBytes;
-    if (takenBytes !== sizeBytes) throw new ContentMismatchError(`${sizeBytes} bytes`, `${takenBytes} bytes`);
-    if (digestAlgorithm(digest) !== "sha256") return;
-    const found = `sha256:${hash.digest("hex")}`;
-    if (found !== digest) throw new ContentMismatchError(digest, found);
+  /** A chunk that is longer than a message may be goes in several. */
+  async function writeLong(chunk: Uint8Array): Promise<void> {
+    for (let start = 0; start < chunk.length; start += mostMessageBytes) {
+      await writer.write(chunk.subarray(start, start + mostMessageBytes));
+    }
   }
 
   /** Ends our side first, so that containerd lets go of the ref by itself; cancels when it does not answer. */
   async function close(): Promise<void> {
-    requests.end();
-    const timer = setTimeout(() => ended.abort(), 2_000);
-    await stream;
+    if (stream === undefined) return signal.removeEventListener("abort", cancel);
+    stream.end();
+    const timer = setTimeout(() => stream?.cancel(), closeTimeoutMs);
+    await ended.promise;
     clearTimeout(timer);
   }
 
-  return {
+  const writer: ContentWriter = {
     ref,
     get offsetBytes() {
-      return offsetBytes + pendingBytes;
+      return sentBytes + pendingBytes;
     },
-    async write(chunk) {
-      hash.update(chunk);
+    write(chunk) {
+      if (chunk.length > mostMessageBytes) return writeLong(chunk);
       pending.push(chunk);
       pendingBytes += chunk.length;
-      if (pendingBytes >= leastMessageBytes) await flush();
+      if (pendingBytes < leastMessageBytes) return undefined;
+      if (unanswered.count < mostInFlight && !unanswered.failed) {
+        flush();
+        return undefined;
+      }
+      return unanswered.fewerThan(mostInFlight).then(flush);
     },
     async commit({ digest, sizeBytes, labels }) {
-      requireSame(digest, sizeBytes);
+      if (writer.offsetBytes !== sizeBytes) throw new ContentMismatchError(`${sizeBytes} bytes`, `${writer.offsetBytes} bytes`);
+      let counted: WriteAnswer | undefined;
       try {
-        await flush();
+        await unanswered.fewerThan(mostInFlight);
+        flush();
+        send({ action: WriteAction.STAT });
+        await unanswered.fewerThan(1);
+        counted = latest;
         // COMMIT with the default offset 0 would cut the content to nothing first
-        await send({
-          action: WriteAction.COMMIT,
-          offset: BigInt(offsetBytes),
-          total: BigInt(sizeBytes),
-          expected: digest,
-          labels: { ...labels },
-        });
-        await acks.fewerThan(1);
+        send({ action: WriteAction.COMMIT, offset: BigInt(sentBytes), total: BigInt(sizeBytes), expected: digest, labels: { ...labels } });
+        await unanswered.fewerThan(1);
       } catch (error) {
-        if (hasStatus(error, Status.FAILED_PRECONDITION)) throw new ContentMismatchError(digest, `other bytes (${error.details})`);
-        if (!isAlreadyExists(error)) throw error;
-        if (digestAlgorithm(digest) !== "sha256")
-          throw new ContentMismatchError(digest, "content of that digest, and bytes not compared to it");
+        if (hasStatus(error, Status.FAILED_PRECONDITION)) throw refusal(digest, counted?.digest, error.details);
+        if (!isAlreadyExists(error) || counted === undefined) throw error;
+        await requireSameContent(ns, digest, counted.digest as Digest, signal);
         await keepExisting(ns, digest, labels, signal);
       }
       committed = true;
@@ -153,12 +155,20 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
     async abort() {
       if (committed) return;
       await close();
-      if (messages > 0) await deleteIngest(ns, ref);
+      if (stream !== undefined) await deleteIngest(ns, ref);
     },
     async [Symbol.asyncDispose]() {
-      await this.abort();
+      await writer.abort();
     },
   };
+  return writer;
+}
+
+/** containerd before 2.3 has sha256 only, and says so by comparing that with whatever it was given. */
+function refusal(digest: Digest, counted: string | undefined, details: string): Error {
+  const found = /unexpected commit digest ([a-z0-9]+:[a-f0-9]+)/.exec(details)?.[1];
+  if (found !== undefined && digestAlgorithm(found as Digest) !== digestAlgorithm(digest)) return new UnsupportedDigestError(digest);
+  return new ContentMismatchError(digest, found ?? `${counted} (${details})`);
 }
 
 /** Not under the caller's signal: what is half-written must go, above all when the caller was cancelled. */
@@ -168,51 +178,4 @@ async function deleteIngest(ns: ContainerdNamespace, ref: string): Promise<void>
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
-}
-
-function createRequestQueue() {
-  const queue: WriteRequest[] = [];
-  let done = false;
-  let wake = (): void => undefined;
-  return {
-    push(request: WriteRequest) {
-      queue.push(request);
-      wake();
-    },
-    end() {
-      done = true;
-      wake();
-    },
-    async *drain(): AsyncGenerator<WriteRequest> {
-      while (!done) {
-        const next = queue.shift();
-        if (next !== undefined) yield next;
-        else await new Promise<void>((resolve) => (wake = resolve));
-      }
-    },
-  };
-}
-
-/** containerd answers each message in order; the count of unanswered ones is the back-pressure. */
-function createAcks() {
-  let unanswered = 0;
-  let failure: { readonly error: unknown } | undefined;
-  let wake = (): void => undefined;
-  return {
-    expect() {
-      unanswered += 1;
-    },
-    receive() {
-      unanswered -= 1;
-      wake();
-    },
-    fail(error: unknown) {
-      failure ??= { error };
-      wake();
-    },
-    async fewerThan(limit: number): Promise<void> {
-      while (failure === undefined && unanswered >= limit) await new Promise<void>((resolve) => (wake = resolve));
-      if (failure !== undefined) throw failure.error;
-    },
-  };
 }

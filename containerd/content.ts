@@ -7,7 +7,8 @@ import { openContentWriter } from "./content-writer.ts";
 import type { Labels } from "./labels.ts";
 
 export { keepExisting, removeLabels, setLabels } from "./content-lease.ts";
-export { ContentMismatchError, type ContentWriter, type ContentWriterOptions, openContentWriter } from "./content-writer.ts";
+export { ContentMismatchError, UnsupportedDigestError } from "./content-errors.ts";
+export { type ContentWriter, type ContentWriterOptions, openContentWriter } from "./content-writer.ts";
 
 export type BlobStat = { readonly digest: Digest; readonly sizeBytes: number; readonly labels: Labels };
 

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Readable } from "node:stream";
-import { ContentMismatchError, type ContentWriter, openContentWriter } from "../../containerd/content.ts";
+import { ContentMismatchError, type ContentWriter, UnsupportedDigestError, openContentWriter } from "../../containerd/content.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -8,15 +7,17 @@ import type { Repository } from "../../oci/repository.ts";
 import type { UploadStatus, UploadStore } from "../../oci/store.ts";
 import type { Arrivals } from "../unpack/arrivals.ts";
 import type { StoreParts } from "./blob-store.ts";
+import { type Intake, unlimitedIntake } from "./intake.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
+import { BrokenBody, receiveBody } from "./receive-body.ts";
 import { asDistributionErrors, isLeaseGone } from "./storage-error.ts";
 
 export const uploadRefPrefix = "upload-";
 const defaultIdleMs = 15 * 60_000;
 /** A client whose body broke off resumes soon or never: its builder is on this host. */
 const defaultBrokenIdleMs = 30_000;
-/** Bounds memory: each upload has up to 4 MiB on its way to containerd. */
+/** Bounds memory: each upload has up to 2 MiB on its way to containerd. */
 const mostUploads = 64;
 
 type Upload = {
@@ -32,12 +33,14 @@ type Upload = {
 /** How long an upload waits for its next request, and for one after a body that broke off. */
 export type UploadTimes = { readonly idleMs?: number; readonly brokenIdleMs?: number };
 
+export type UploadParts = Pick<StoreParts, "org" | "sessions"> & Partial<Pick<Arrivals, "arrived">> & { readonly intake?: Intake };
+
 /**
  * Upload sessions of one org. Each holds one write stream into containerd open from its start to its end, under the push's lease
  * and with a ref of its own. A storage error ends it at once, idleness after a while, and sooner when a body broke off.
  */
 export function createUploadStore(
-  { org, sessions, arrived }: Pick<StoreParts, "org" | "sessions"> & Partial<Pick<Arrivals, "arrived">>,
+  { org, sessions, arrived, intake = unlimitedIntake }: UploadParts,
   { idleMs = defaultIdleMs, brokenIdleMs = defaultBrokenIdleMs }: UploadTimes = {},
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
@@ -93,6 +96,7 @@ export function createUploadStore(
       if (uploads.size + starting >= mostUploads) throw new DistributionError("TOOMANYREQUESTS", { uploads: uploads.size });
       starting += 1;
       try {
+        await intake.admit(uploads.size + starting, signal);
         const session = await asDistributionErrors(() => sessions.join(repository, signal));
         const id = randomBytes(24).toString("base64url");
         // the stream outlives the request that begins it
@@ -114,7 +118,7 @@ export function createUploadStore(
         throw new DistributionError("RANGE_INVALID", { found: offset, expected: upload.writer.offsetBytes });
       }
       return alone(upload, async () => {
-        await copy(body, upload.writer, signal);
+        await receiveBody(body, (chunk) => both(intake.take(chunk.length), upload.writer.write(chunk)), signal);
         return statusOf(upload);
       });
     },
@@ -142,27 +146,9 @@ export function createUploadStore(
 
 const statusOf = ({ id, writer }: Upload): UploadStatus => ({ id, receivedBytes: writer.offsetBytes });
 
-/** The request failed, not the storage: what came before it counts. */
-class BrokenBody extends Error {
-  override readonly cause: unknown;
-  constructor(cause: unknown) {
-    super("Cannot read body: it broke off");
-    this.cause = cause;
-  }
-}
-
-async function copy(body: Readable, writer: ContentWriter, signal: AbortSignal): Promise<void> {
-  let writing = false;
-  try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      signal.throwIfAborted();
-      writing = true;
-      await writer.write(chunk);
-      writing = false;
-    }
-  } catch (error) {
-    throw writing ? error : new BrokenBody(error);
-  }
+function both(first: Promise<void> | undefined, second: Promise<void> | undefined): Promise<void> | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return Promise.all([first, second]).then(() => undefined);
 }
 
 async function commit({ repository, writer }: Upload, digest: Digest): Promise<Descriptor> {
@@ -172,6 +158,8 @@ async function commit({ repository, writer }: Upload, digest: Digest): Promise<D
   } catch (error) {
     if (error instanceof ContentMismatchError)
       throw new DistributionError("DIGEST_INVALID", { digest, found: error.found }, { cause: error });
+    if (error instanceof UnsupportedDigestError)
+      throw new DistributionError("DIGEST_INVALID", { algorithm: error.algorithm, expected: "sha256" }, { cause: error });
     throw error;
   }
   return { mediaType: "application/octet-stream", digest, size: sizeBytes };

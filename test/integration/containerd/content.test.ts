@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { openContainerd } from "../../../containerd/client.ts";
 import {
   ContentMismatchError,
   openContentWriter,
@@ -81,6 +82,31 @@ describe("containerd content", () => {
     await writer.abort();
     await writeBlob(held.namespace, Buffer.from("x"), { digest: digestOf("x", "sha512"), size: 1 }, {}, signal);
     expect((await statBlob(scratch.ns, digestOf("x", "sha512"), signal))?.sizeBytes).toBe(1);
+  });
+
+  it("compares the bytes with sha512 content that is there already, announced as such or not", async () => {
+    await using held = await lease("sha512-again");
+    const bytes = randomBytes(300_000);
+    const digest = digestOf(bytes, "sha512");
+    const commit = async (ref: string, content: Buffer, labels: Record<string, string>) => {
+      await using writer = openContentWriter(held.namespace, { ref }, signal);
+      await writer.write(content);
+      await writer.commit({ digest, sizeBytes: content.length, labels });
+    };
+    await commit("sha512-first", bytes, { first: "1" });
+    await commit("sha512-second", bytes, { second: "2" });
+    await expect(commit("sha512-wrong", randomBytes(300_000), { wrong: "3" })).rejects.toThrow(ContentMismatchError);
+    expect((await statBlob(scratch.ns, digest, signal))?.labels).toEqual({ first: "1", second: "2" });
+    expect(await ingests()).not.toContain("sha512-wrong");
+  });
+
+  it("says UNAVAILABLE when containerd is not there", async () => {
+    const away = openContainerd("/nonexistent/containerd.sock");
+    const writer = openContentWriter(away.namespace(scratch.name), { ref: "away" }, signal);
+    await expect(async () => {
+      for (let i = 0; i < 20; i += 1) await writer.write(Buffer.alloc(1024 * 1024));
+    }).rejects.toThrow(/UNAVAILABLE.*nonexistent/);
+    await away[Symbol.asyncDispose]();
   });
 
   it("leaves no ingest when the caller is cancelled", async () => {

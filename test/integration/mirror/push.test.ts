@@ -119,6 +119,27 @@ describe("pushing to the mirror", () => {
     expect(await org.client.statBlob(repository, digestOf("other bytes"), signal)).toBeUndefined();
   });
 
+  it("takes blobs of sha512 digests, and compares those that are there already", async () => {
+    const uploads = `${org.baseUrl}/v2/${org.repository("sha512")}/blobs/uploads/`;
+    const bytes = randomBytes(400_000);
+    const digest = digestOf(bytes, "sha512");
+    const push = async (content: Buffer, announced: string) => {
+      const started = await fetch(`${uploads}${announced}`, { method: "POST" });
+      const location = new URL(started.headers.get("location")!, uploads);
+      await fetch(location, { method: "PATCH", body: content });
+      location.searchParams.set("digest", digest);
+      const ended = await fetch(location, { method: "PUT" });
+      return { status: ended.status, digest: ended.headers.get("docker-content-digest") };
+    };
+    for (const announced of ["", "?digest-algorithm=sha512", "?digest-algorithm=sha256"]) {
+      expect(await push(bytes, announced)).toEqual({ status: 201, digest });
+      expect((await push(randomBytes(400_000), announced)).status).toBe(400);
+    }
+    const read = await fetch(`${org.baseUrl}/v2/${org.repository("sha512")}/blobs/${digest}`);
+    expect(Buffer.from(await read.arrayBuffer()).equals(bytes)).toBe(true);
+    expect(await ingests()).toEqual([]);
+  });
+
   it("leaves no ingest when the client goes away in the middle of a blob", async () => {
     const start = await fetch(`${org.baseUrl}/v2/${org.repository("gone")}/blobs/uploads/`, { method: "POST" });
     const location = new URL(start.headers.get("location")!, org.baseUrl);
