@@ -21,9 +21,17 @@ export function readPins(): Pins {
   return { goMod: read("go.mod"), goSum: read("go.sum"), wheels: read("wheels.txt") };
 }
 
+/** The pins of the module that a Go tool is built in. */
+export function goPins(recipe: Recipe, pins: Pins): Pick<Pins, "goMod" | "goSum"> {
+  if (recipe.kind !== "go" || recipe.moduleDir === undefined) return pins;
+  const read = (name: string) => readFileSync(path.join(toolsSourceDir, recipe.moduleDir!, name), "utf8");
+  return { goMod: read("go.mod"), goSum: read("go.sum") };
+}
+
 /** Whatever decides the bytes of a tool: its recipe, and its pins with all their dependencies. */
 export function toolKey(recipe: Recipe, pins: Pins): string {
-  const pinned = recipe.kind === "wheel" ? wheelPin(pins.wheels, recipe.project) : `${pins.goMod}\n${pins.goSum}`;
+  const { goMod, goSum } = goPins(recipe, pins);
+  const pinned = recipe.kind === "wheel" ? wheelPin(pins.wheels, recipe.project) : `${goMod}\n${goSum}`;
   const source = recipe.kind === "go-output" ? readFileSync(path.join(toolsSourceDir, recipe.package, "main.go"), "utf8") : "";
   return shortDigest(JSON.stringify([process.arch, recipe, pinned, source]));
 }

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { goModuleVersion, type Pins, toolsSourceDir } from "./cache.ts";
+import { goModuleVersion, goPins, type Pins, toolsSourceDir } from "./cache.ts";
 import type { GoOutputRecipe, GoRecipe } from "./recipes.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -8,8 +8,9 @@ import { runCommand } from "./run-command.ts";
 export async function buildGoTool(recipe: GoRecipe, pins: Pins, dir: string, signal: AbortSignal): Promise<void> {
   const bin = path.join(dir, "bin");
   await mkdir(bin, { recursive: true });
-  await runCommand(["go", ...goBuildArgs(recipe, pins), "-o", `${bin}/`, ...recipe.packages], {
-    cwd: toolsSourceDir,
+  const output = recipe.moduleDir === undefined ? `${bin}/` : path.join(bin, recipe.binaries[0]!);
+  await runCommand(["go", ...goBuildArgs(recipe, pins), "-o", output, ...recipe.packages], {
+    cwd: path.join(toolsSourceDir, recipe.moduleDir ?? ""),
     env: goEnv(recipe),
     signal,
   });
@@ -38,7 +39,7 @@ export function goBuildArgs(recipe: GoRecipe, pins: Pins): string[] {
   if (recipe.cgoTags !== undefined) linker.push("-extldflags", "-static");
   if (recipe.stamp !== undefined) {
     const { variable, module, prefix } = recipe.stamp;
-    linker.push("-X", `${variable}=${prefix}${goModuleVersion(pins.goMod, module).slice(1)}`);
+    linker.push("-X", `${variable}=${prefix}${goModuleVersion(goPins(recipe, pins).goMod, module).slice(1)}`);
   }
   const tags = recipe.cgoTags === undefined ? [] : ["-tags", recipe.cgoTags.join(" ")];
   return ["build", "-trimpath", "-mod=readonly", "-buildvcs=false", ...tags, "-ldflags", linker.join(" ")];

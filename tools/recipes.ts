@@ -13,6 +13,8 @@ export type GoRecipe = {
   readonly stamp?: { readonly variable: string; readonly module: string; readonly prefix: "v" | "" };
   /** linked statically against the C library, for libseccomp */
   readonly cgoTags?: readonly string[];
+  /** folder here with a go.mod of its own, for a release that cannot stand in one module with the others; its one binary is renamed */
+  readonly moduleDir?: string;
 };
 
 export type GoOutputRecipe = {
@@ -39,7 +41,7 @@ const cni = "github.com/containernetworking/plugins/plugins";
 
 /**
  * Lanes run side by side; within one the steps follow each other, so that what shares most of its packages (BuildKit and containerd)
- * compiles them once. Versions stand in `go.mod` and `wheels.txt`, and nowhere else.
+ * compiles them once. Versions stand in `go.mod` (here, and in the folders of `moduleDir`) and `wheels.txt`, and nowhere else.
  */
 export const lanes: readonly (readonly Recipe[])[] = [
   [
@@ -113,6 +115,15 @@ export const lanes: readonly (readonly Recipe[])[] = [
       group: "test",
       packages: ["github.com/regclient/regclient/cmd/regctl"],
       binaries: ["regctl"],
+    },
+    {
+      kind: "go",
+      name: "containerd-1.7",
+      group: "test",
+      packages: ["github.com/containerd/containerd/cmd/containerd"],
+      binaries: ["containerd-1.7"],
+      moduleDir: "containerd-1.7",
+      stamp: { variable: "github.com/containerd/containerd/version.Version", module: "github.com/containerd/containerd", prefix: "v" },
     },
     {
       kind: "go",

@@ -19,7 +19,7 @@ describe("requireIsolatedContent", () => {
   });
 
   it("refuses one that shares content by digest, names the setting, and leaves nothing there", async () => {
-    await using daemon = await startContainerd("shared");
+    await using daemon = await startContainerd({ sharing: "shared" });
     await using containerd = openContainerd(daemon.socket);
     const refusal = requireIsolatedContent(containerd, signal);
     await expect(refusal).rejects.toThrow(SharedContentError);

@@ -110,7 +110,7 @@ describe("the process mirror", () => {
   });
 
   it("does not serve over a containerd that shares content between namespaces", async () => {
-    await using daemon = await startContainerd("shared");
+    await using daemon = await startContainerd({ sharing: "shared" });
     await using mirror = await createMirrorProcess(daemon.socket);
     await expect(mirror.start()).rejects.toThrow(/content_sharing_policy/);
   });

@@ -36,7 +36,7 @@ describe("a containerd that cannot be used", () => {
   const dataDir = () => path.join(dir, "data");
 
   it("is refused when it shares content, with what to put where, and nothing is left running", async () => {
-    await using daemon = await startContainerd("shared");
+    await using daemon = await startContainerd({ sharing: "shared" });
     const before = await namespacesOf(daemon);
     const { code, stderr, stdout } = await slipway(dataDir(), ["up", "--containerd", daemon.socket]);
     expect(code, stderr).toBe(1);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cacheDir, goModuleVersion, readPins, toolKey, wheelPin } from "../../../tools/cache.ts";
+import { cacheDir, goModuleVersion, goPins, readPins, toolKey, wheelPin } from "../../../tools/cache.ts";
 import { goBuildArgs } from "../../../tools/go-tool.ts";
 import { planTools } from "../../../tools/install.ts";
 import { lanes } from "../../../tools/recipes.ts";
@@ -8,9 +8,14 @@ const pins = readPins();
 const recipes = lanes.flat();
 
 test("every Go package that is built is pinned as a tool in go.mod", () => {
-  const packages = recipes.flatMap((recipe) => (recipe.kind === "go" ? recipe.packages : []));
-  const declared = pins.goMod.split("\n").map((line) => line.trim());
-  expect(packages.filter((name) => !declared.includes(name))).toEqual([]);
+  const unpinned = recipes.flatMap((recipe) => {
+    if (recipe.kind !== "go") return [];
+    // one tool stands in the same line as the word
+    const lines = goPins(recipe, pins).goMod.split("\n");
+    const declared = lines.map((line) => line.trim().replace(/^tool /, ""));
+    return recipe.packages.filter((name) => !declared.includes(name));
+  });
+  expect(unpinned).toEqual([]);
 });
 
 test("every wheel is pinned by version and hash", () => {
@@ -24,6 +29,15 @@ test("containerd reports the version that go.mod pins", () => {
   if (recipe?.kind !== "go") throw new Error("no recipe");
   const version = goModuleVersion(pins.goMod, "github.com/containerd/containerd/v2");
   expect(goBuildArgs(recipe, pins).at(-1)).toContain(`/v2/version.Version=${version}`);
+});
+
+test("containerd 1.7 has a module of its own, so that its dependencies decide nothing of the others", () => {
+  const recipe = recipes.find(({ name }) => name === "containerd-1.7");
+  if (recipe?.kind !== "go") throw new Error("no recipe");
+  const version = goModuleVersion(goPins(recipe, pins).goMod, "github.com/containerd/containerd");
+  expect(version).toMatch(/^v1\.7\./);
+  expect(goBuildArgs(recipe, pins).at(-1)).toContain(`/version.Version=${version}`);
+  expect(toolKey(recipe, pins)).toBe(toolKey(recipe, { ...pins, goMod: "another" }));
 });
 
 test("runc is linked statically, with seccomp", () => {
@@ -46,7 +60,7 @@ test("only the tools of the wanted groups are built, and those to run always", (
       .flat()
       .map(({ recipe }) => recipe.name);
   expect(names([])).toEqual(["buildkit", "containerd", "seccomp", "cni", "runc", "versitygw", "temporal"]);
-  const forTests = ["toxiproxy", "crane", "regctl", "conformance", "temporal-test-server"];
+  const forTests = ["toxiproxy", "crane", "regctl", "containerd-1.7", "conformance", "temporal-test-server"];
   expect(names(["test"])).toEqual(expect.arrayContaining(forTests));
   expect(names(["test"])).not.toContain("registry");
   expect(names(["bench"])).toContain("registry");
