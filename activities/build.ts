@@ -4,7 +4,7 @@ import type { BuildEvent } from "../builder/buildkit/progress.ts";
 import { solve } from "../builder/buildkit/solve.ts";
 import type { Builders } from "../builder/builders.ts";
 import type { BuildLogs } from "../builder/build-log.ts";
-import { digestEncoded, digestOf } from "../oci/digest.ts";
+import { runTag } from "../mirror/images/run-tag.ts";
 import { parseRepository } from "../oci/repository.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
@@ -67,10 +67,9 @@ export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAd
       }),
   };
 
-  /** A tag of this attempt's own: what an earlier attempt still pushes cannot be taken for this one's. */
   function nameImage({ org, app, runId }: BuildInput, attempt: number): Pick<BuildOutput, "repository" | "tag" | "imageName"> {
     const repository = parseRepository(`${org}/${app}`);
-    const tag = `run-${digestEncoded(digestOf(runId)).slice(0, 12)}-${attempt}`;
+    const tag = runTag(runId, attempt);
     return { repository, tag, imageName: `${imageHost}/${repository}:${tag}` };
   }
 }

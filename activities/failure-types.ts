@@ -1,3 +1,5 @@
+import type { ReplicationAttempt } from "../workflows/types.ts";
+
 /** The closed table of failures that activities report on purpose: the type's name, and whether the same call may succeed later. */
 export const activityFailureTypes = {
   /** the Dockerfile's own fault */
@@ -12,9 +14,15 @@ export const activityFailureTypes = {
   MachineUnhealthy: { retry: false },
   MachineStartFailed: { retry: true },
   RouteFailed: { retry: true },
+  /** the image is not durable yet: tried again by the workflow, not before `retryAfterMs` */
+  ReplicationFailed: { retry: true },
 } as const satisfies Record<string, { retry: boolean }>;
 
 export type ActivityFailureType = keyof typeof activityFailureTypes;
 
 /** Travels as the failure's first detail; log lines are stripped of control characters and bounded before they get here. */
-export type ActivityFailureDetails = { readonly logTail: readonly string[]; readonly step?: string };
+export type ActivityFailureDetails = {
+  readonly logTail: readonly string[];
+  readonly step?: string;
+  readonly replication?: ReplicationAttempt;
+};

@@ -10,8 +10,9 @@ export function activityFailure(
   message: string,
   logTail: readonly string[],
   cause?: unknown,
+  more: Omit<ActivityFailureDetails, "logTail"> = {},
 ): ApplicationFailure {
-  const details: ActivityFailureDetails = { logTail: logTail.slice(-keptLines).map((line) => line.slice(0, longestLine)) };
+  const details: ActivityFailureDetails = { logTail: logTail.slice(-keptLines).map((line) => line.slice(0, longestLine)), ...more };
   return ApplicationFailure.create({
     type,
     message: message.slice(0, longestLine),

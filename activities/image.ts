@@ -1,15 +1,23 @@
 import type { Containerd } from "../containerd/client.ts";
 import { type HostImages, ImageVerificationError } from "../mirror/images/host-images.ts";
-import { pushUpstream } from "../mirror/replicate/replicate.ts";
-import type { DistributionClient } from "../oci/distribution-client.ts";
+import type { Pace } from "../mirror/replicate/pace.ts";
+import { type ReplicateProgress, pushUpstream } from "../mirror/replicate/replicate.ts";
+import type { UnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
+import { type DistributionClient, UpstreamError } from "../oci/distribution-client.ts";
 import { parseTag } from "../oci/repository.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { ImageActivities } from "./types.ts";
 
-export type ImageDeps = { readonly containerd: Containerd; readonly images: HostImages; readonly upstream: DistributionClient };
+export type ImageDeps = {
+  readonly containerd: Containerd;
+  readonly images: HostImages;
+  readonly upstream: DistributionClient;
+  readonly uploads: UnfinishedUploads;
+  readonly pace?: Pace;
+};
 
-export function createImageActivities({ containerd, images, upstream }: ImageDeps): ImageActivities {
+export function createImageActivities({ images, upstream, ...replication }: ImageDeps): ImageActivities {
   return {
     verifyImage: (input) =>
       withHeartbeat(async (signal) => {
@@ -27,7 +35,20 @@ export function createImageActivities({ containerd, images, upstream }: ImageDep
     pushUpstream: ({ org, repository, digest, tag }) =>
       withHeartbeat(async (signal, report) => {
         const image = { org, repository, digest, tag: parseTag(tag) };
-        return await pushUpstream(image, { containerd, client: upstream, signal, onProgress: report });
+        let progress: ReplicateProgress = { sentBytes: 0, skippedBytes: 0, totalBytes: 0 };
+        const onProgress = (next: ReplicateProgress) => report((progress = next));
+        try {
+          return await pushUpstream(image, { ...replication, client: upstream, signal, onProgress });
+        } catch (error) {
+          if (signal.aborted) throw error;
+          throw replicationFailure(error, progress);
+        }
       }),
   };
+}
+
+function replicationFailure(error: unknown, progress: ReplicateProgress): Error {
+  const retryAfterMs = error instanceof UpstreamError ? error.retryAfterMs : undefined;
+  const replication = { ...progress, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  return activityFailure("ReplicationFailed", error instanceof Error ? error.message : String(error), [], error, { replication });
 }

@@ -9,6 +9,7 @@ import type {
   MachineView,
   Release,
   ReplicateImageInput,
+  ReplicationAttempt,
   ScrubReport,
   TurnRequest,
 } from "../workflows/types.ts";
@@ -53,8 +54,8 @@ export interface ImageActivities {
   }): Promise<{ digest: Digest; sizeBytes: number }>;
   /** Pins the digest with a lease of its own, so that the pin outlives the push. Idempotent. */
   pinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
-  /** Sends what upstream lacks, reads the manifest back by digest. Heartbeats bytes. */
-  pushUpstream(input: ReplicateImageInput): Promise<{ sentBytes: number; skippedBytes: number }>;
+  /** Sends what upstream lacks, reads the manifest back by digest. Heartbeats how far it came; a failure says that, too. */
+  pushUpstream(input: ReplicateImageInput): Promise<ReplicationAttempt>;
   /** Lets go of the replication's pin; only after the image is durable. */
   unpinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
 }

@@ -10,6 +10,8 @@ export const instancePaths = {
   builderCache: (s: Settings, org: string) => path.join(s.dataDir, "orgs", org, "builder"),
   networks: (s: Settings) => path.join(s.dataDir, "networks.json"),
   cniState: (s: Settings) => path.join(s.dataDir, "cni"),
+  /** where uploads to upstream stand that are not finished */
+  replicationState: (s: Settings) => path.join(s.dataDir, "replication"),
   mirrorState: (s: Settings) => path.join(s.dataDir, "mirror"),
   /** the mirror's own CA */
   mirrorTls: (s: Settings) => path.join(s.dataDir, "mirror", "tls"),

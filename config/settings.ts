@@ -110,6 +110,13 @@ export const settingsSchema = z.strictObject({
     adminSocket: absolutePath,
     /** Docker Hub and friends are asked last; false where they cannot be reached */
     publicFallback: z.boolean(),
+    /** how images are brought to `registry.url`; absent: as fast as the link is */
+    replication: z
+      .strictObject({
+        /** all images of this host together */
+        bytesPerSecond: z.number().int().min(65_536),
+      })
+      .optional(),
     /** certificate for HTTPS, read anew when the files change; absent: one of this instance's own CA, `<dataDir>/mirror/tls/ca.pem` */
     tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
     /** what an org may take of this host (docs/mirror.md, "Limits"); what is absent has its default */
@@ -129,6 +136,22 @@ export const settingsSchema = z.strictObject({
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
   }),
+  /** how images of this host that nobody needs are removed (docs/mirror.md, "Disk"); what is absent has its default */
+  prune: z
+    .strictObject({
+      /** hourly */
+      everyMs: z.number().int().min(60_000),
+      /** releases of each app whose image stays beside the live one's; 3 */
+      keepReleases: z.number().int().min(0),
+      /** what changed more recently is left alone; an hour. Pushes rely on it, so it is far longer than any request */
+      keepForMs: z.number().int().min(600_000),
+      /** how long images fetched from elsewhere stay after their last use; a week */
+      keepFetchedForMs: z.number().int().min(600_000),
+      /** with less free on containerd's disk both times are 10 minutes; a tenth of the disk, at most 10 GiB */
+      lowDiskBytes: z.number().int().nonnegative(),
+    })
+    .partial()
+    .optional(),
   /** where traces go, when OTEL_EXPORTER_OTLP_ENDPOINT names no other place: base address of an OTLP/HTTP collector; absent: nowhere */
   tracing: z.strictObject({ otlpEndpoint: z.url() }).optional(),
   /** PEM file that builders, base images and the clients of `registry.url` trust beside their own: a re-signing proxy, a CA of one's own */

@@ -15,7 +15,7 @@ import type { Repository, Tag } from "./repository.ts";
 import type { BlobContent, ByteRange, ManifestContent } from "./store.ts";
 
 export { UpstreamError } from "./client/upstream-error.ts";
-export type { BlobSource } from "./client/push-blob.ts";
+export type { BlobSource, UploadMemory } from "./client/push-blob.ts";
 
 export type DistributionClientOptions = {
   /** `https://registry-1.docker.io`: scheme and host of a registry or a mirror */

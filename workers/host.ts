@@ -21,6 +21,8 @@ import { createMachines } from "../machines/machines.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
 import { createHostImages } from "../mirror/images/host-images.ts";
+import { createPace } from "../mirror/replicate/pace.ts";
+import { createUnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
 import { connectTemporal } from "./connect.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 
@@ -35,6 +37,7 @@ const machines = createMachines({ containerd, settings });
 const builders = createBuilders({ containerd, machines, settings });
 const router = createRouterClient(settings.router.adminSocket);
 const upstream = createRegistryClient(settings);
+const { replication } = settings.mirror;
 const ensureOrg = createEnsureOrg({ machines, mirror: createMirrorAdmin(settings.mirror.adminSocket) });
 
 const logServer = createLogServer(settings);
@@ -61,7 +64,13 @@ const worker = await Worker.create({
       mirrorAddress: `_api.internal:${settings.mirror.port}`,
       ensureOrg,
     }),
-    ...createImageActivities({ containerd, images: createHostImages({ containerd, settings }), upstream }),
+    ...createImageActivities({
+      containerd,
+      images: createHostImages({ containerd, settings }),
+      upstream,
+      uploads: createUnfinishedUploads(instancePaths.replicationState(settings)),
+      ...(replication === undefined ? {} : { pace: createPace(replication.bytesPerSecond) }),
+    }),
     ...createMachineActivities({
       hostId: settings.hostId,
       machines,

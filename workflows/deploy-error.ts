@@ -13,6 +13,7 @@ const codes: Readonly<Record<ActivityFailureType, DeployErrorCode>> = {
   MachineUnhealthy: "DEPLOY_UNHEALTHY",
   MachineStartFailed: "ROLLOUT_FAILED",
   RouteFailed: "ROLLOUT_FAILED",
+  ReplicationFailed: "UNEXPECTED",
 };
 
 const retryable: ReadonlySet<DeployErrorCode> = new Set(["IMAGE_FAILED", "BUILDER_UNAVAILABLE", "ROLLOUT_FAILED", "UNEXPECTED"]);

@@ -7,6 +7,7 @@ export const workflowIds = {
   collectGarbage: (dryRun: boolean) => (dryRun ? "registry/collect-garbage/dry-run" : "registry/collect-garbage"),
   scrubRegistry: (repository: string | undefined, quarantine: boolean) =>
     ["registry", quarantine ? "quarantine" : "scrub", ...(repository === undefined ? [] : [repository])].join("/"),
+  pruneHost: (host: string, dryRun: boolean) => `host/${host}/prune${dryRun ? "/dry-run" : ""}`,
   replicateImage: (repository: string, digest: Digest) => `replicate/${repository}/${digest}`,
   deployToken: (id: string, change: "create" | "revoke") => `token/${id}/${change}`,
   deployTokenList: (unique: string) => `tokens/list/${unique}`,

@@ -72,7 +72,14 @@ export const replicationWork: ActivityOptions = {
   retry: { maximumAttempts: 1 },
 };
 
-/** How long an image's replication waits before it tries again, by the number of failures so far. */
-export function replicationDelayMs(failures: number): number {
-  return Math.min(1000 * 2 ** Math.min(failures - 1, 8), 120_000);
+/** Upstream may ask for more patience than we have, or for a date long gone. */
+const longestRetryAfterMs = 3_600_000;
+
+/**
+ * How long an image's replication waits before it tries again: the longer the more attempts in a row brought it no further, and as
+ * long as upstream asks (`Retry-After`), up to an hour.
+ */
+export function replicationDelayMs(failures: number, retryAfterMs = 0): number {
+  const backoffMs = Math.min(1000 * 2 ** Math.min(failures - 1, 8), 120_000);
+  return Math.max(backoffMs, Math.min(retryAfterMs, longestRetryAfterMs));
 }

@@ -137,16 +137,31 @@ export type RunView = {
 
 export type DeployResult = RunView & { readonly changed: boolean };
 
-export type ReplicationStatus = "pending" | "running" | "retrying" | "durable";
+/** `stopped`: ended by an operator or lost, and not durable; no workflow says that of itself. */
+export type ReplicationStatus = "pending" | "running" | "retrying" | "durable" | "stopped";
+
+/** How far one attempt to bring an image upstream came, and how long upstream asked to be left alone. */
+export type ReplicationAttempt = {
+  readonly sentBytes: number;
+  readonly skippedBytes: number;
+  readonly totalBytes: number;
+  readonly retryAfterMs?: number;
+};
 
 export type ReplicationView = {
   readonly org: string;
   readonly repository: Repository;
   readonly digest: Digest;
   readonly status: ReplicationStatus;
+  /** begun so far, the current one included */
   readonly attempts: number;
+  /** by all attempts that have ended */
   readonly sentBytes: number;
+  /** of the image with all that it names, once an attempt has told */
+  readonly totalBytes?: number;
   readonly lastError?: string;
+  /** while it waits between two attempts */
+  readonly nextAttemptAtMs?: number;
 };
 
 export type ReplicateImageInput = {
@@ -157,6 +172,18 @@ export type ReplicateImageInput = {
   readonly tag: string;
   /** carried over continue-as-new */
   readonly attempts?: number;
+  readonly carried?: CarriedReplication;
+};
+
+export type CarriedReplication = {
+  /** attempts in a row that brought upstream no further */
+  readonly failures: number;
+  /** the most that upstream had of the image after an attempt */
+  readonly furthestBytes: number;
+  readonly sentBytes: number;
+  readonly totalBytes?: number;
+  readonly lastError?: string;
+  readonly delayMs: number;
 };
 
 export type AppInput = { readonly org: string; readonly app: string; readonly state?: AppState };

@@ -5,7 +5,7 @@ import { requireSettings } from "../instance.ts";
 import { printList } from "../output.ts";
 import { replicationText } from "../render/end-lines.ts";
 import { replicationJson } from "../render/result-json.ts";
-import { sizeOf, tableLines } from "../render/table.ts";
+import { ageOf, sizeOf, tableLines } from "../render/table.ts";
 import { appFilter } from "./app-filter.ts";
 import type { StatusOptions } from "./status.ts";
 
@@ -37,13 +37,16 @@ export async function imageList(options: StatusOptions): Promise<number> {
     }),
     text: (all) =>
       tableLines(
-        ["REPOSITORY", "DIGEST", "LIVE", "REPLICATION", "SENT"],
+        ["REPOSITORY", "DIGEST", "LIVE", "REPLICATION", "ATTEMPTS", "SENT", "SIZE", "NEXT"],
         all.map(({ view, liveVersion }) => [
           view.repository,
           view.digest,
           liveVersion === undefined ? "" : `v${liveVersion}`,
           replicationText(view),
+          String(view.attempts),
           sizeOf(view.sentBytes),
+          view.totalBytes === undefined ? "" : sizeOf(view.totalBytes),
+          view.nextAttemptAtMs === undefined ? "" : `in ${ageOf(Date.now(), view.nextAttemptAtMs)}`,
         ]),
       ),
   });

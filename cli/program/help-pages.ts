@@ -54,15 +54,15 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | \`tokens list\`                  | \`{schema_version, tokens: [{id, name, org, app, actions, created_at, expires_at, revoked_at}]}\`                                                                                      |
 | \`demo\`                         | \`{url, ui, run, steps: [{name, ms}]}\`: the steps are those that this call took                                                                                                       |
 
-| part            | shape                                                                                     |
-| --------------- | ----------------------------------------------------------------------------------------- |
-| machine         | \`{id, host, group, state, healthy, address, image_digest}\`                                |
-| step            | \`{name, status, started_at, duration_ms}\`                                                 |
-| replication     | \`{status, attempts, sent_bytes, last_error}\`; status: pending, running, retrying, durable |
-| holder, waiting | \`{workflow_id, requested_at}\`; the holder also has its \`version\`                          |
-| history         | \`{version, workflow_id, status, at}\`; status: live, failed, cancelled, lost               |
-| counts          | \`{condemned, condemned_bytes, removed, removed_bytes, damaged}\`: records                  |
-| error           | \`{code, message, stage, retryable, serving, log_tail}\`                                    |
+| part            | shape                                                                                                                            |
+| --------------- | -------------------------------------------------------------------------------------------------------------------------------- |
+| machine         | \`{id, host, group, state, healthy, address, image_digest}\`                                                                       |
+| step            | \`{name, status, started_at, duration_ms}\`                                                                                        |
+| replication     | \`{status, attempts, sent_bytes, total_bytes, next_attempt_at, last_error}\`; status: pending, running, retrying, durable, stopped |
+| holder, waiting | \`{workflow_id, requested_at}\`; the holder also has its \`version\`                                                                 |
+| history         | \`{version, workflow_id, status, at}\`; status: live, failed, cancelled, lost                                                      |
+| counts          | \`{condemned, condemned_bytes, removed, removed_bytes, damaged}\`: records                                                         |
+| error           | \`{code, message, stage, retryable, serving, log_tail}\`                                                                           |
 `;
 
 const exitCodes = `## Exit codes

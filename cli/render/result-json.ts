@@ -50,6 +50,8 @@ export function replicationJson(view: ReplicationView): Record<string, unknown> 
     status: view.status,
     attempts: view.attempts,
     sent_bytes: view.sentBytes,
+    ...(view.totalBytes === undefined ? {} : { total_bytes: view.totalBytes }),
+    ...(view.nextAttemptAtMs === undefined ? {} : { next_attempt_at: new Date(view.nextAttemptAtMs).toISOString() }),
     ...(view.lastError === undefined ? {} : { last_error: presentableLine(view.lastError) }),
   };
 }

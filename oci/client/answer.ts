@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { HttpAnswer } from "./http-exchange.ts";
-import { UpstreamError, parseRetryAfter, upstreamFault, withoutQuery } from "./upstream-error.ts";
+import { UpstreamError, parseRetryAfter, shownPath, upstreamFault, withoutQuery } from "./upstream-error.ts";
 
 const errorBodyLimitBytes = 64 * 1024;
 
@@ -30,7 +30,7 @@ export async function refusal(answer: HttpAnswer): Promise<UpstreamError> {
   const first = parseErrors(text);
   const retryAfterMs = parseRetryAfter(headers["retry-after"], Date.now());
   const detail = first === undefined ? "" : `: ${first.code}${first.message === undefined ? "" : ` ${first.message.slice(0, 300)}`}`;
-  return new UpstreamError(`${url.host} answered ${status} for ${url.pathname}${detail}`, {
+  return new UpstreamError(`${url.host} answered ${status} for ${shownPath(url)}${detail}`, {
     code: first?.code ?? `HTTP_${status}`,
     status,
     url: withoutQuery(url),

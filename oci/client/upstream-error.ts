@@ -16,7 +16,7 @@ export type UpstreamErrorFields = {
   readonly code: string;
   readonly status?: number;
   readonly retryAfterMs?: number;
-  /** without query: upload locations and CDN addresses carry signatures there */
+  /** without query or the id of an upload: upload locations and CDN addresses carry signatures there */
   readonly url: string;
 };
 
@@ -44,7 +44,12 @@ export function upstreamFault(code: UpstreamFault, url: URL, message: string, ca
 }
 
 export function withoutQuery(url: URL): string {
-  return url.origin + url.pathname;
+  return url.origin + shownPath(url);
+}
+
+/** The path without what follows `uploads/`: whoever knows an upload's address may write to it, on some registries without a token. */
+export function shownPath({ pathname }: URL): string {
+  return pathname.replace(/(?<=\/uploads?\/).+$/, "…");
 }
 
 /** A `Retry-After` header (RFC 9110, 10.2.3: seconds or a date) in milliseconds from now. */

@@ -34,7 +34,7 @@ export function scriptedHost(control: Pick<ControlActivities, "askForTurn" | "is
     verifyImage: async () => ({ digest, sizeBytes: 1 }),
     pinImage: async () => undefined,
     unpinImage: async () => undefined,
-    pushUpstream: async () => ({ sentBytes: 1, skippedBytes: 0 }),
+    pushUpstream: async () => ({ sentBytes: 1, skippedBytes: 0, totalBytes: 0 }),
     startMachine: async ({ app, group, ordinal, version, image }) => {
       const id = `${app}-${group.name}-${ordinal}-v${version}`;
       const machine: MachineView = {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { listLeases } from "../../../containerd/leases.ts";
 import { pushUpstream } from "../../../mirror/replicate/replicate.ts";
+import { type UnfinishedUploads, createUnfinishedUploads } from "../../../mirror/replicate/unfinished-uploads.ts";
 import { createUpstreamStore } from "../../../mirror/pull/upstream.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
@@ -20,6 +21,7 @@ import {
   sourceOf,
 } from "../../support/mirror-harness.ts";
 import { startContainerd } from "../../support/own-containerd.ts";
+import { makeOwnedDir, removeOwnedDir } from "../../support/owned-dir.ts";
 import { blobOf, imageOf, indexOf, manifestOf } from "../../support/test-image.ts";
 
 const signal = AbortSignal.timeout(300_000);
@@ -34,6 +36,7 @@ describe("the mirror in front of a registry", () => {
   let copies: MirroredOrg;
   let mirror: MirrorHarness;
   let org: MirroredOrg;
+  let uploads: UnfinishedUploads;
 
   // a registry is a registry: what stands upstream here is a mirror over a containerd of its own
   beforeAll(async () => {
@@ -43,6 +46,9 @@ describe("the mirror in front of a registry", () => {
     mirror = stack.use(await openMirrorHarness({ upstreamUrl: above.baseUrl }));
     org = await mirror.org(name);
     copies = await upstream.org("docker.test");
+    const dir = await makeOwnedDir();
+    stack.defer(() => removeOwnedDir(dir));
+    uploads = createUnfinishedUploads(dir);
   });
   afterAll(() => stack.disposeAsync());
 
@@ -186,12 +192,14 @@ describe("the mirror in front of a registry", () => {
     const options = {
       containerd: org.scratch.containerd,
       client: above.client,
+      uploads,
       signal,
       onProgress: ({ sentBytes }: { sentBytes: number }) => void seen.push(sentBytes),
     };
     const first = await pushUpstream({ org: name, repository, digest, tag: "v1" as never }, options);
     const expected = image.layers[1]!.bytes.length + image.config.bytes.length + image.manifest.bytes.length;
-    expect(first).toEqual({ sentBytes: expected, skippedBytes: image.layers[0]!.bytes.length });
+    const skippedBytes = image.layers[0]!.bytes.length;
+    expect(first).toEqual({ sentBytes: expected, skippedBytes, totalBytes: expected + skippedBytes });
     expect(seen.at(-1)).toBe(expected);
     const second = await pushUpstream({ org: name, repository, digest, tag: "v1" as never }, options);
     expect(second.sentBytes).toBe(image.manifest.bytes.length);
@@ -214,7 +222,7 @@ describe("the mirror in front of a registry", () => {
       await org.client.pushManifest(repository, { kind: "digest", digest: descriptor.digest }, descriptor.mediaType, bytes, signal);
     }
     await org.client.pushManifest(repository, tag("v1"), mediaTypes.imageIndex, index.bytes, signal);
-    const options = { containerd: org.scratch.containerd, client: above.client, signal };
+    const options = { containerd: org.scratch.containerd, client: above.client, uploads, signal };
     await pushUpstream({ org: name, repository, digest: index.descriptor.digest, tag: "v1" as never }, options);
     expect((await above.client.readManifest(repository, tag("v1"), signal))?.descriptor).toEqual(index.descriptor);
     expect(await above.client.statBlob(repository, note.descriptor.digest, signal)).toBeDefined();
@@ -230,7 +238,7 @@ describe("the mirror in front of a registry", () => {
     for (const record of await mirror.images.list(name, signal)) {
       if (record.repository === repository) await org.scratch.ns.images.delete({ name: record.name, sync: true }, { signal });
     }
-    const options = { containerd: org.scratch.containerd, client: above.client, signal };
+    const options = { containerd: org.scratch.containerd, client: above.client, uploads, signal };
     await pushUpstream({ org: name, repository, digest, tag: "v1" as never }, options);
     await mirror.images.unpin(name, repository, digest, signal);
     await org.scratch.collect();

@@ -20,7 +20,7 @@ function openRegistry(): Registry {
     statBlob: async (_repository, digest) => found(blobs.get(digest)),
     pushBlob: async (_repository, source, signal) => {
       const parts: Buffer[] = [];
-      for await (const part of await source.open(0, signal)) parts.push(part as Buffer);
+      for await (const part of await source.open(0, signal, source.sizeBytes)) parts.push(part as Buffer);
       blobs.set(source.digest, Buffer.concat(parts));
     },
     resolveManifest: async (repository, reference) =>

@@ -5,11 +5,13 @@ import { DefaultLogger, NativeConnection, Runtime, Worker, bundleWorkflowCode } 
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { createImageActivities } from "../../../activities/image.ts";
 import { startTracing } from "../../../config/tracing/start-tracing.ts";
+import { createUnfinishedUploads } from "../../../mirror/replicate/unfinished-uploads.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import { tracing } from "../../../oci/tracing.ts";
 import { workflowIds } from "../../../workflows/ids.ts";
 import type { replicateImage } from "../../../workflows/index.ts";
 import { openMirrorHarness, orgName, pushImage } from "../../support/mirror-harness.ts";
+import { makeOwnedDir, removeOwnedDir } from "../../support/owned-dir.ts";
 import { type OtlpCollector, openOtlpCollector } from "../../support/otlp-collector.ts";
 import { imageOf } from "../../support/test-image.ts";
 import { createRegistryProcess } from "../registry/registry-process.ts";
@@ -54,7 +56,10 @@ it("a replication is one trace, from its start over workflow, activity and the r
   const client = new Client({ connection, plugins });
   const [queue, host] = [`control-${randomUUID()}`, `traced-${randomUUID().slice(0, 8)}`];
   const workflowBundle = await bundleWorkflowCode({ workflowsPath, plugins, logger: new DefaultLogger("ERROR") });
-  const activities = createImageActivities({ containerd: org.scratch.containerd, images: mirror.images, upstream });
+  const dir = await makeOwnedDir();
+  stack.defer(() => removeOwnedDir(dir));
+  const uploads = createUnfinishedUploads(dir);
+  const activities = createImageActivities({ containerd: org.scratch.containerd, images: mirror.images, upstream, uploads });
   const control = await Worker.create({ connection: native, taskQueue: queue, workflowBundle, plugins });
   const onHost = await Worker.create({ connection: native, taskQueue: `host:${host}`, activities, plugins });
 
