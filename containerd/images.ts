@@ -1,3 +1,4 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Image } from "../proto/gen/services/images/v1/images_pb.ts";
@@ -7,8 +8,11 @@ import { type Labels, labelMask } from "./labels.ts";
 /** containerd's image record: a name that keeps its target, and all the target refers to, from the garbage collector. */
 export type ImageRecord = { readonly name: string; readonly target: Descriptor; readonly labels: Labels };
 
+/** A record as containerd has it: `changedAtMs` is when it was created, moved or labelled last, by the host's clock. */
+export type StoredImageRecord = ImageRecord & { readonly changedAtMs: number };
+
 /** Undefined when there is no record of that name. */
-export async function getImage(ns: ContainerdNamespace, name: string, signal: AbortSignal): Promise<ImageRecord | undefined> {
+export async function getImage(ns: ContainerdNamespace, name: string, signal: AbortSignal): Promise<StoredImageRecord | undefined> {
   const response = await orUndefined(ns.images.get({ name }, { signal }));
   return response?.image === undefined ? undefined : parseImage(response.image);
 }
@@ -38,14 +42,30 @@ export async function deleteImage(ns: ContainerdNamespace, name: string, signal:
   }
 }
 
+/**
+ * Deletes the record while it names this target; answers false when it is gone or has moved. containerd 1.7 does not know the condition
+ * and deletes it wherever it points: look right before.
+ */
+export async function deleteImageOf(
+  ns: ContainerdNamespace,
+  { name, target }: Pick<ImageRecord, "name" | "target">,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { mediaType, digest, size } = target;
+  const deleted = await orUndefined(ns.images.delete({ name, target: { mediaType, digest, size: BigInt(size) } }, { signal }));
+  return deleted !== undefined;
+}
+
 /** Records that match any of the filters (containerd's filter syntax, e.g. `name~="^registry/org/"`); all of them without one. */
-export async function listImages(ns: ContainerdNamespace, filters: readonly string[], signal: AbortSignal): Promise<ImageRecord[]> {
+export async function listImages(ns: ContainerdNamespace, filters: readonly string[], signal: AbortSignal): Promise<StoredImageRecord[]> {
   const { images } = await ns.images.list({ filters: [...filters] }, { signal });
   return images.map(parseImage);
 }
 
-function parseImage(image: Image): ImageRecord {
-  const { name, target, labels } = image;
+function parseImage(image: Image): StoredImageRecord {
+  const { name, target, labels, createdAt, updatedAt } = image;
   if (target === undefined) throw new TypeError(`Cannot read image record "${name}": it has no target`);
-  return { name, target: { mediaType: target.mediaType, digest: parseDigest(target.digest), size: Number(target.size) }, labels };
+  const descriptor = { mediaType: target.mediaType, digest: parseDigest(target.digest), size: Number(target.size) };
+  const changedAtMs = Math.max(...[createdAt, updatedAt].map((time) => (time === undefined ? 0 : timestampMs(time))));
+  return { name, target: descriptor, labels, changedAtMs };
 }

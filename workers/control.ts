@@ -1,11 +1,13 @@
 import { Client } from "@temporalio/client";
 import { Worker } from "@temporalio/worker";
 import pino from "pino";
+import { createControlPruneActivities } from "../activities/control-prune.ts";
 import { createControlActivities } from "../activities/control.ts";
 import { createDeployTokenActivities } from "../activities/deploy-tokens.ts";
 import { createRegistryActivities } from "../activities/registry.ts";
 import { garbageSettings } from "../config/garbage-settings.ts";
 import { controlTaskQueue } from "../config/paths.ts";
+import { pruneSettings } from "../config/prune-settings.ts";
 import { announceReady } from "../config/ready.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
@@ -18,6 +20,7 @@ import { uploadDefaults } from "../registry/uploads/upload-options.ts";
 import { bundleWorkflows } from "./bundle.ts";
 import { connectTemporal } from "./connect.ts";
 import { ensureGarbageSchedule } from "./garbage-schedule.ts";
+import { ensurePruneSchedule } from "./prune-schedule.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 
 /** Composition root of the control role: workflows, and activities that need no host. */
@@ -32,8 +35,10 @@ const { bucket } = settings.s3;
 const s3 = createS3Client(settings.s3);
 observeS3Calls(s3);
 const client = new Client({ connection: temporal.client, namespace: settings.temporal.namespace, plugins });
+const ledger = createReleaseLedger({ s3, bucket });
 const activities = {
-  ...createControlActivities({ ledger: createReleaseLedger({ s3, bucket }), client, hosts: [settings.hostId] }),
+  ...createControlActivities({ ledger, client, hosts: [settings.hostId] }),
+  ...createControlPruneActivities({ ledger, client }),
   ...createDeployTokenActivities(createDeployTokens(createBucket({ s3, bucket }))),
   ...createRegistryActivities({ bucket: createBucket({ s3, bucket }), uploadIdleMs: uploadDefaults.idleMs }),
 };
@@ -56,6 +61,10 @@ const worker = await Worker.create({
 });
 await ensureGarbageSchedule(client, garbageSettings(settings)).catch((error: unknown) => {
   log.error({ error: String(error) }, "cannot have the registry's garbage collected; the next start tries again");
+});
+const { everyMs, ...policy } = pruneSettings(settings);
+await ensurePruneSchedule(client, { host: settings.hostId, everyMs, policy }).catch((error: unknown) => {
+  log.error({ error: String(error) }, "cannot have the host's images pruned; the next start tries again");
 });
 announceReady(settings.runDir, "control");
 await runUntilTerminated([worker], log);

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import { createBuildActivities } from "../activities/build.ts";
 import { createEnsureOrg } from "../activities/ensure-org.ts";
+import { createHostPruneActivities } from "../activities/host-prune.ts";
 import { createImageActivities } from "../activities/image.ts";
 import { createMachineActivities } from "../activities/machine.ts";
 import { createBuildLogs } from "../builder/build-log.ts";
@@ -18,6 +19,7 @@ import { startLogRotation } from "../machines/logs/rotate.ts";
 import { createLogServer } from "../machines/logs/server.ts";
 import { machineLogTail } from "../machines/logs/tail.ts";
 import { createMachines } from "../machines/machines.ts";
+import { readNetworkRegistry } from "../machines/network/network-registry.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
 import { createHostImages } from "../mirror/images/host-images.ts";
@@ -70,6 +72,13 @@ const worker = await Worker.create({
       upstream,
       uploads: createUnfinishedUploads(instancePaths.replicationState(settings)),
       ...(replication === undefined ? {} : { pace: createPace(replication.bytesPerSecond) }),
+    }),
+    ...createHostPruneActivities({
+      containerd,
+      snapshotter: settings.containerd.snapshotter,
+      imageHost: settings.registry.imageHost,
+      upstream,
+      orgs: async () => Object.keys((await readNetworkRegistry(settings)).orgs),
     }),
     ...createMachineActivities({
       hostId: settings.hostId,

@@ -17,6 +17,8 @@ export type ReleaseLedger = {
   findByKey(org: string, app: string, key: string, signal: AbortSignal): Promise<Release | undefined>;
   /** By version, oldest first. */
   list(org: string, app: string, signal: AbortSignal): Promise<readonly Release[]>;
+  /** The newest ones, oldest first, without reading the others. */
+  newest(org: string, app: string, count: number, signal: AbortSignal): Promise<readonly Release[]>;
 };
 
 /** What identifies a release is checked on reading; the rest is as it was written. */
@@ -40,16 +42,24 @@ export function createReleaseLedger(deps: { s3: S3Client; bucket: string }): Rel
       await writeOnce(bucket, byKey, release, signal);
     },
     findByKey: async (org, app, key, signal) => parseRecord(storedRelease, await bucket.get(storageKeys.releaseKey(org, app, key), signal)),
-    list: async (org, app, signal) => {
-      const keys = await bucket.list(storageKeys.releaseVersions(org, app), {}, signal);
-      const releases: (Release | undefined)[] = [];
-      for (let at = 0; at < keys.length; at += readsAtATime) {
-        const batch = keys.slice(at, at + readsAtATime).map((key) => bucket.get(key, signal));
-        releases.push(...(await Promise.all(batch)).map((object) => parseRecord(storedRelease, object)));
-      }
-      return releases.filter((release) => release !== undefined);
-    },
+    list: async (org, app, signal) => read(bucket, await versionKeys(bucket, org, app, signal), signal),
+    newest: async (org, app, count, signal) =>
+      count === 0 ? [] : read(bucket, (await versionKeys(bucket, org, app, signal)).slice(-count), signal),
   };
+}
+
+/** In the order of their versions: keys have them with leading zeros. */
+async function versionKeys(bucket: Bucket, org: string, app: string, signal: AbortSignal): Promise<readonly string[]> {
+  return await bucket.list(storageKeys.releaseVersions(org, app), {}, signal);
+}
+
+async function read(bucket: Bucket, keys: readonly string[], signal: AbortSignal): Promise<readonly Release[]> {
+  const releases: (Release | undefined)[] = [];
+  for (let at = 0; at < keys.length; at += readsAtATime) {
+    const batch = keys.slice(at, at + readsAtATime).map((key) => bucket.get(key, signal));
+    releases.push(...(await Promise.all(batch)).map((object) => parseRecord(storedRelease, object)));
+  }
+  return releases.filter((release) => release !== undefined);
 }
 
 async function writeOnce(bucket: Bucket, key: string, release: Release, signal: AbortSignal): Promise<void> {
