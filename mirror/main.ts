@@ -11,6 +11,7 @@ import { startTracing } from "../config/tracing/start-tracing.ts";
 import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
 import { openAdmin } from "./admin.ts";
+import { createMirrorLimits, openFreeSpace } from "./limits/mirror-limits.ts";
 import { openOrgs } from "./orgs.ts";
 import { createPublicRegistries } from "./pull/public-registries.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
@@ -34,13 +35,17 @@ async function main(): Promise<void> {
   await using containerd = openContainerd(settings.containerd.socket);
   await requireContainerd(containerd, log, stopping.signal);
   const ports = mirrorPorts(settings.mirror.port, settings.registry.imageHost);
+  const { snapshotter } = settings.containerd;
+  const floor = settings.mirror.limits?.freeBytes;
+  const space = await openFreeSpace({ containerd, snapshotter, ...(floor === undefined ? {} : { freeBytes: floor }) }, stopping.signal);
   await using orgs = await openOrgs(
     {
       containerd,
       stateDir: instancePaths.mirrorState(settings),
       ports,
       certificates: await openCertificates(settings, log, stopping.signal),
-      snapshotter: settings.containerd.snapshotter,
+      limits: createMirrorLimits({ containerd, space, settings: settings.mirror.limits ?? {} }),
+      snapshotter,
       sources: createSources(settings),
       log,
     },

@@ -9,10 +9,11 @@ import { deleteLease, listLeases } from "../containerd/leases.ts";
 import { type ContainerdStore, createContainerdStore } from "./store/containerd-store.ts";
 import { type Listener, type ListenerState, openListener } from "./serve/listeners.ts";
 import { pushLeasePrefix } from "./store/push-sessions.ts";
+import { type MirrorLimits, createMirrorLimits } from "./limits/mirror-limits.ts";
+import type { OrgLimits } from "./limits/org-limits.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
 import { type StoreSources, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
-import type { Room } from "./limits/room.ts";
 import { createApplyTurns } from "./unpack/apply-turns.ts";
 import type { MirrorLog } from "./unpack/unpack-pushed.ts";
 import { type UploadTimes, uploadRefPrefix } from "./store/upload-store.ts";
@@ -36,8 +37,8 @@ export type OrgsOptions = {
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
-  /** absent: the disk is never short */
-  readonly room?: Room;
+  /** absent: the defaults, and no floor under the free space */
+  readonly limits?: MirrorLimits;
 };
 
 /** The orgs of this host that the mirror serves, each on sockets of its own. */
@@ -47,7 +48,7 @@ export type Orgs = AsyncDisposable & {
   list(): readonly OrgState[];
 };
 
-type Served = { readonly store: ContainerdStore; readonly listeners: Map<string, Listener> };
+type Served = { readonly store: ContainerdStore; readonly limits: OrgLimits; readonly listeners: Map<string, Listener> };
 
 /** Serves again whatever was served before, as soon as its addresses exist. */
 export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promise<Orgs> {
@@ -55,15 +56,18 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   const tls = certificates === undefined ? {} : { certificates };
   const file = path.join(stateDir, "orgs.json");
   const served = new Map<string, Promise<Served>>();
-  const applyTurns = createApplyTurns(options.room === undefined ? {} : { room: options.room });
+  const limits = options.limits ?? createMirrorLimits({ containerd });
+  const applyTurns = createApplyTurns({ room: limits.space });
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(org: string): Promise<Served> {
     const limit = AbortSignal.timeout(30_000);
     await ensureNamespace(containerd, orgNamespace(org), limit);
     await sweepPushes(containerd, org, limit);
+    const ofOrg = limits.of(org);
     return {
-      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost, applyTurns }),
+      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost, applyTurns, intake: ofOrg.intake }),
+      limits: ofOrg,
       listeners: new Map(),
     };
   }
@@ -83,7 +87,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
         const remembering: StoreSources["remembering"] = (host, source) =>
           createRememberingStore(source, path.join(stateDir, "remembered", org, host));
         const store = selectStore.bind(undefined, { ...sources, org, local: found.store, remembering });
-        found.listeners.set(address, openListener({ org, address, ports, store, log, ...tls }));
+        found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls }));
       }
       return found;
     } catch (error) {

@@ -29,6 +29,13 @@ export const distributionErrors = {
   PRECONDITION_FAILED: { status: 412, message: "precondition failed", code: "DENIED" },
   /** A path that is none of the API's. */
   NOT_FOUND: { status: 404, message: "no such endpoint", code: "UNSUPPORTED" },
+  /** What a tenant may store here is used up. Nothing passes by itself, so no client should send it again: the spec's DENIED, not a 5xx. */
+  QUOTA_EXCEEDED: { status: 403, message: "storage quota used up; make room: slipway image prune", code: "DENIED" },
+  /**
+   * The host's fault, not the client's, and it may pass: 503, which clients send again after Retry-After. 507 would say it better, but
+   * clients know it for a failure of no kind and give up.
+   */
+  DISK_FULL: { status: 503, message: "too little free space on this host's disk; make room: slipway image prune", code: "UNAVAILABLE" },
   /** What we stand on (containerd, S3, upstream) did not answer; the spec names codes only for a client's faults. */
   UNAVAILABLE: { status: 503, message: "storage temporarily unavailable" },
 } as const satisfies Record<string, { status: number; message: string; code?: string }>;

@@ -5,7 +5,7 @@ import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
 import { answerMalformed } from "../../oci/routes/malformed-request.ts";
 import { type DistributionLog, registerDistribution } from "../../oci/routes/register-distribution.ts";
 import type { DistributionStore } from "../../oci/store.ts";
-import type { ConnectionCounts } from "../limits/connection-counts.ts";
+import type { OrgLimits } from "../limits/org-limits.ts";
 import type { Certificates } from "../tls/certificates.ts";
 import { speakBoth } from "./both-protocols.ts";
 
@@ -16,15 +16,12 @@ export type AppOptions = {
   readonly log: DistributionLog;
   /** HTTPS beside HTTP on the same port; without them HTTP alone */
   readonly certificates?: Certificates;
-  readonly limits?: {
-    readonly connections: ConnectionCounts;
-    /** Lets a body of that many bytes come, as far as the client says how many. @throws DistributionError */
-    admit(announcedBytes: number): Promise<void>;
-  };
+  readonly limits?: Pick<OrgLimits, "connections" | "admit">;
 };
 
 /** For a request's headers, a connection's first byte and a TLS handshake. Bodies have a clock of their own (`oci/routes/request-body.ts`). */
 const headersTimeoutMs = 10_000;
+const admitTimeoutMs = 30_000;
 
 /** What answers at one address of one org. */
 export function createListenerApp({ org, address, store, log, certificates, limits }: AppOptions): FastifyInstance {
@@ -61,7 +58,7 @@ export function createListenerApp({ org, address, store, log, certificates, limi
       if (request.distribution === null) throw new DistributionError("NAME_UNKNOWN");
       const { kind } = request.distribution.endpoint;
       if (kind === "startUpload" || kind === "appendUpload" || kind === "finishUpload") {
-        await limits?.admit(Number(request.headers["content-length"] ?? 0));
+        await limits?.admit(Number(request.headers["content-length"] ?? 0), AbortSignal.timeout(admitTimeoutMs));
       }
       return store(request.method, request.distribution);
     },

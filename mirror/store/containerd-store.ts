@@ -2,6 +2,7 @@ import { orgNamespace } from "../../config/paths.ts";
 import type { Containerd } from "../../containerd/client.ts";
 import type { DistributionStore } from "../../oci/store.ts";
 import { createBlobStore } from "./blob-store.ts";
+import type { Intake } from "./intake.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
 import { type ApplyTurns, createApplyTurns } from "../unpack/apply-turns.ts";
@@ -21,6 +22,8 @@ export type ContainerdStoreOptions = {
   readonly uploads?: UploadTimes;
   /** shared by all orgs of a mirror; absent: turns of its own */
   readonly applyTurns?: ApplyTurns;
+  /** what uploads ask before they take in more; absent: there is always room */
+  readonly intake?: Intake;
 };
 
 export type ContainerdStore = DistributionStore & AsyncDisposable;
@@ -35,7 +38,11 @@ export function createContainerdStore(options: ContainerdStoreOptions): Containe
   const ns = containerd.namespace(namespace);
   const sessions = createPushSessions(containerd, namespace, pushIdleMs === undefined ? {} : { idleMs: pushIdleMs });
   const arrivals = createArrivals({ ...options, namespace, turns: options.applyTurns ?? createApplyTurns() });
-  const uploads = createUploadStore({ org, sessions, arrived: (session, blob) => arrivals.arrived(session, blob) }, options.uploads);
+  const limits = options.intake === undefined ? {} : { intake: options.intake };
+  const uploads = createUploadStore(
+    { org, sessions, arrived: (session, blob) => arrivals.arrived(session, blob), ...limits },
+    options.uploads,
+  );
   return {
     blobs: createBlobStore({ org, ns, sessions }),
     uploads,

@@ -12,7 +12,7 @@ export class BrokenBody extends Error {
 /**
  * Hands each chunk of a body on to `take`, which answers undefined when it wants the next at once, else a promise of that. Chunks come as
  * they are read from the socket: iterating over the body would join them first, which copies every byte.
- * @throws BrokenBody when the body ends before its end, and whatever `take` throws; only after `take` has settled.
+ * @throws BrokenBody when the body ends before its end or `signal` does, and whatever else `take` throws; only after `take` has settled.
  */
 export function receiveBody(body: Readable, take: (chunk: Uint8Array) => Promise<void> | undefined, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -43,7 +43,7 @@ export function receiveBody(body: Readable, take: (chunk: Uint8Array) => Promise
         },
         (error: unknown) => {
           waiting = undefined;
-          end({ error });
+          end({ error: signal.aborted && error === signal.reason ? new BrokenBody(error) : error });
         },
       );
     };

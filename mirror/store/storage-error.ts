@@ -18,11 +18,20 @@ export const isOutage = (error: unknown): boolean => error instanceof ClientErro
 /** Someone deleted the push's lease, or its hour is over: the client begins again, under a new one. */
 export const isLeaseGone = (error: unknown): boolean => hasStatus(error, Status.NOT_FOUND) && error.details.includes("lease");
 
+/** ENOSPC or EDQUOT: containerd has no code for either. */
+const isDiskFull = (error: unknown): boolean =>
+  error instanceof ClientError && /no space left on device|disk quota exceeded/.test(error.details);
+
+/** When a prune, or who filled the disk, may have made room. */
+const diskFullRetryS = 30;
+
 /** containerd's failures as the one error that the routes render; every other error stays as it is. */
 export async function asDistributionErrors<T>(task: () => Promise<T>): Promise<T> {
   try {
     return await task();
   } catch (error) {
+    if (isDiskFull(error))
+      throw new DistributionError("DISK_FULL", { storage: "containerd", retryAfterSeconds: diskFullRetryS }, { cause: error });
     if (isOutage(error) || isLeaseGone(error)) throw new DistributionError("UNAVAILABLE", { storage: "containerd" }, { cause: error });
     throw error;
   }

@@ -7,7 +7,7 @@ import type { Repository } from "../../oci/repository.ts";
 import type { UploadStatus, UploadStore } from "../../oci/store.ts";
 import type { Arrivals } from "../unpack/arrivals.ts";
 import type { StoreParts } from "./blob-store.ts";
-import { type Intake, unlimitedIntake } from "./intake.ts";
+import { type Intake, type UploadIntake, unlimitedIntake } from "./intake.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { BrokenBody, receiveBody } from "./receive-body.ts";
@@ -17,14 +17,13 @@ export const uploadRefPrefix = "upload-";
 const defaultIdleMs = 15 * 60_000;
 /** A client whose body broke off resumes soon or never: its builder is on this host. */
 const defaultBrokenIdleMs = 30_000;
-/** Bounds memory: each upload has up to 2 MiB on its way to containerd. */
-const mostUploads = 64;
 
 type Upload = {
   readonly id: string;
   readonly repository: Repository;
   readonly session: PushSession & AsyncDisposable;
   readonly writer: ContentWriter;
+  readonly intake: UploadIntake;
   /** set while a request works on it: one at a time */
   busy: boolean;
   timer: NodeJS.Timeout | undefined;
@@ -44,7 +43,6 @@ export function createUploadStore(
   { idleMs = defaultIdleMs, brokenIdleMs = defaultBrokenIdleMs }: UploadTimes = {},
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
-  let starting = 0;
 
   function find(repository: Repository, id: string): Upload {
     requireOwnRepository(org, repository);
@@ -59,6 +57,7 @@ export function createUploadStore(
     try {
       await upload.writer.abort();
     } finally {
+      upload.intake[Symbol.dispose]();
       await upload.session[Symbol.asyncDispose]();
     }
   }
@@ -93,20 +92,19 @@ export function createUploadStore(
   return {
     async start(repository, signal) {
       requireOwnRepository(org, repository);
-      if (uploads.size + starting >= mostUploads) throw new DistributionError("TOOMANYREQUESTS", { uploads: uploads.size });
-      starting += 1;
+      const admitted = await intake.open(signal);
       try {
-        await intake.admit(uploads.size + starting, signal);
         const session = await asDistributionErrors(() => sessions.join(repository, signal));
         const id = randomBytes(24).toString("base64url");
         // the stream outlives the request that begins it
         const writer = openContentWriter(session.ns, { ref: `${uploadRefPrefix}${id}` }, new AbortController().signal);
-        const upload: Upload = { id, repository, session, writer, busy: false, timer: undefined };
+        const upload: Upload = { id, repository, session, writer, intake: admitted, busy: false, timer: undefined };
         uploads.set(id, upload);
         watchIdle(upload);
         return { id, receivedBytes: 0 };
-      } finally {
-        starting -= 1;
+      } catch (error) {
+        admitted[Symbol.dispose]();
+        throw error;
       }
     },
     async status(repository, id) {
@@ -118,7 +116,11 @@ export function createUploadStore(
         throw new DistributionError("RANGE_INVALID", { found: offset, expected: upload.writer.offsetBytes });
       }
       return alone(upload, async () => {
-        await receiveBody(body, (chunk) => both(intake.take(chunk.length), upload.writer.write(chunk)), signal);
+        try {
+          await receiveBody(body, (chunk) => upload.intake.pass(chunk.length, () => upload.writer.write(chunk), signal), signal);
+        } finally {
+          upload.intake.paused();
+        }
         return statusOf(upload);
       });
     },
@@ -129,6 +131,8 @@ export function createUploadStore(
         signal.throwIfAborted();
         uploads.delete(id);
         upload.session.wrote(digest);
+        upload.intake.stored(digest, descriptor.size);
+        upload.intake[Symbol.dispose]();
         arrived?.(upload.session, descriptor);
         await upload.session[Symbol.asyncDispose]();
         return descriptor;
@@ -145,11 +149,6 @@ export function createUploadStore(
 }
 
 const statusOf = ({ id, writer }: Upload): UploadStatus => ({ id, receivedBytes: writer.offsetBytes });
-
-function both(first: Promise<void> | undefined, second: Promise<void> | undefined): Promise<void> | undefined {
-  if (first === undefined || second === undefined) return first ?? second;
-  return Promise.all([first, second]).then(() => undefined);
-}
 
 async function commit({ repository, writer }: Upload, digest: Digest): Promise<Descriptor> {
   const sizeBytes = writer.offsetBytes;

@@ -1,0 +1,69 @@
+/** A bounded number of turns for all orgs of a mirror together. */
+export type FairTurns = {
+  /** whether somebody waits for one */
+  readonly contended: boolean;
+  /** A turn, when one is free and nobody waits; it ends with its disposal. */
+  tryAcquire(org: string): Disposable | undefined;
+  /** Waits for one. Rejects with the signal's reason. */
+  acquire(org: string, signal: AbortSignal): Promise<Disposable>;
+};
+
+type Waiting = { readonly org: string; readonly begin: () => void };
+
+/** A free turn goes to the org that has the fewest, and among equals to the one that has waited longest. */
+export function createFairTurns(most: number): FairTurns {
+  const running = new Map<string, number>();
+  const waiting = new Set<Waiting>();
+  let taken = 0;
+
+  function next(): void {
+    while (taken < most && waiting.size > 0) {
+      const [first] = [...waiting].toSorted((one, other) => (running.get(one.org) ?? 0) - (running.get(other.org) ?? 0));
+      waiting.delete(first!);
+      first!.begin();
+    }
+  }
+
+  function begin(org: string): Disposable {
+    taken += 1;
+    running.set(org, (running.get(org) ?? 0) + 1);
+    let over = false;
+    return {
+      [Symbol.dispose]() {
+        if (over) return;
+        over = true;
+        taken -= 1;
+        const left = running.get(org)! - 1;
+        if (left === 0) running.delete(org);
+        else running.set(org, left);
+        next();
+      },
+    };
+  }
+
+  return {
+    get contended() {
+      return waiting.size > 0;
+    },
+    tryAcquire: (org) => (taken < most && waiting.size === 0 ? begin(org) : undefined),
+    async acquire(org, signal) {
+      signal.throwIfAborted();
+      return await new Promise((resolve, reject) => {
+        const entry: Waiting = {
+          org,
+          begin() {
+            signal.removeEventListener("abort", giveUp);
+            resolve(begin(org));
+          },
+        };
+        const giveUp = (): void => {
+          waiting.delete(entry);
+          reject(signal.reason as Error);
+        };
+        signal.addEventListener("abort", giveUp, { once: true });
+        waiting.add(entry);
+        next();
+      });
+    },
+  };
+}
