@@ -1,17 +1,41 @@
-import type { Containerd, ContainerdNamespace } from "../containerd/client.ts";
-import { deleteLease, openLease, type OpenLease } from "../containerd/leases.ts";
+import { type Containerd, type ContainerdNamespace, orUndefined } from "../containerd/client.ts";
+import { addToLease, deleteLease, openLease, type OpenLease } from "../containerd/leases.ts";
+import { MachineError } from "./errors.ts";
+import type { MachinePlan } from "./types.ts";
 
 const prefix = "machine/";
 const expiryMs = 2 * 60_000;
 
-/** Between its preparation and the container record nothing but this lease holds the snapshot. One for each machine. */
+/**
+ * Until the container record is there nothing but this lease holds the machine's snapshot, and it holds the image whatever becomes of its
+ * record meanwhile. One for each machine. @throws MachineError IMAGE_MISSING when the image went before the lease had it.
+ */
 export async function openStartLease(
   containerd: Containerd,
   namespace: string,
-  machineId: string,
+  { id, image }: Pick<MachinePlan, "id" | "image">,
   signal: AbortSignal,
 ): Promise<OpenLease> {
-  return await openLease(containerd, namespace, { id: prefix + machineId, expiresAtMs: Date.now() + expiryMs }, signal);
+  // one of a start that was killed is about to expire
+  await removeStartLease(containerd.namespace(namespace), id, signal);
+  const lease = await openLease(containerd, namespace, { id: prefix + id, expiresAtMs: Date.now() + expiryMs }, signal);
+  try {
+    await holdImage(lease, image, signal);
+    return lease;
+  } catch (error) {
+    await lease[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A lease takes what is not there without a word: present is not safe, present under a lease is. */
+async function holdImage({ id, namespace }: OpenLease, { digest, name }: MachinePlan["image"], signal: AbortSignal): Promise<void> {
+  await addToLease(namespace, id, { type: "content", id: digest }, signal);
+  if ((await orUndefined(namespace.content.info({ digest }, { signal }))) !== undefined) return;
+  throw new MachineError(
+    "IMAGE_MISSING",
+    `Cannot find image "${name}" (${digest}) in containerd namespace "${namespace.namespace}": push it again`,
+  );
 }
 
 /** Of a start that was killed. */

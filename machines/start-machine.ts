@@ -41,9 +41,8 @@ export type StartDeps = {
 /** From nothing to a started process. What it made is taken away again when a step fails. */
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
   const bare = deps.containerd.namespace(deps.namespace);
-  const [inputs] = await allDone([gather(deps, bare, plan, signal), clearMachine(bare, deps.settings, plan, signal)]);
   try {
-    const mounts = await makeContainer(deps, plan, inputs, signal);
+    const mounts = await makeContainer(deps, bare, plan, signal);
     await run(deps, bare, plan, mounts, signal);
   } catch (error) {
     await clearMachine(bare, deps.settings, plan, AbortSignal.timeout(15_000));
@@ -79,9 +78,16 @@ async function gather(deps: StartDeps, ctr: ContainerdNamespace, plan: MachinePl
   return { image, nameFiles };
 }
 
-async function makeContainer(deps: StartDeps, plan: MachinePlan, inputs: Inputs, signal: AbortSignal): Promise<readonly Mount[]> {
+async function makeContainer(
+  deps: StartDeps,
+  bare: ContainerdNamespace,
+  plan: MachinePlan,
+  signal: AbortSignal,
+): Promise<readonly Mount[]> {
   const { containerd, settings, namespace, idMapping } = deps;
-  await using lease = await openStartLease(containerd, namespace, plan.id, signal);
+  // before the image is looked at, and before an earlier container lets go of it
+  await using lease = await openStartLease(containerd, namespace, plan, signal);
+  const [inputs] = await allDone([gather(deps, bare, plan, signal), clearContainer(bare, settings, plan, signal)]);
   const { mounts, spec } = await prepare(deps, lease.namespace, plan, inputs, signal);
   await createContainer(lease.namespace, settings, { plan, spec, idMapping }, signal);
   return mounts;
@@ -139,10 +145,19 @@ export async function clearMachine(
   { org, id }: Pick<MachinePlan, "org" | "id">,
   signal: AbortSignal,
 ): Promise<void> {
+  await clearContainer(ctr, settings, { org, id }, signal);
+  await removeStartLease(ctr, id, signal);
+}
+
+async function clearContainer(
+  ctr: ContainerdNamespace,
+  settings: Settings,
+  { org, id }: Pick<MachinePlan, "org" | "id">,
+  signal: AbortSignal,
+): Promise<void> {
   await endProcess(ctr, settings, { org, id }, signal);
   await orUndefined(ctr.containers.delete({ id }, { signal }));
   await removeSnapshot(ctr, settings.containerd.snapshotter, id, signal);
-  await removeStartLease(ctr, id, signal);
 }
 
 async function clearRun(ctr: ContainerdNamespace, settings: Settings, plan: MachinePlan, signal: AbortSignal): Promise<void> {

@@ -30,6 +30,32 @@ test("garbage collection takes nothing of a machine's image, even when the image
   await expect(ctr.content.info({ digest }, { signal })).rejects.toThrow(/not found/);
 });
 
+test("a start holds the image from its first look on, while garbage is collected without a pause and nothing else holds it", async () => {
+  const digest = await lab.importImage(lab.org, "registry/test/held:1", { config: { Cmd: serve }, files: { "etc/only": "held" } });
+  const plan = lab.plan({ id: "held", image: { name: "registry/test/held:1", digest } });
+  await lab.machines.start(plan, signal);
+  await lab.containerd.namespace(orgNamespace(lab.org)).images.delete({ name: "registry/test/held:1" }, { signal });
+  let isOver = false;
+  const collecting = (async () => {
+    while (!isOver) await collect();
+  })();
+  for (let again = 0; again < 2; again += 1) {
+    await lab.machines.stop(lab.org, "held", kill, signal);
+    // the container of before, which held the image, is taken away in the middle of this
+    expect((await lab.machines.start(plan, signal)).state).toBe("running");
+  }
+  isOver = true;
+  await collecting;
+  await lab.remove("held");
+  await collect();
+  await expect(lab.machines.start(plan, signal)).rejects.toMatchObject({
+    code: "IMAGE_MISSING",
+    message: expect.stringContaining(digest) as string,
+  });
+  const { leases } = await lab.containerd.namespace(orgNamespace(lab.org)).leases.list({}, { signal });
+  expect(leases).toEqual([]);
+});
+
 test("a start that fails leaves neither container, snapshot, process nor lease", async () => {
   await expect(lab.start("broken", ["/no/such/program"])).rejects.toMatchObject({
     code: "PROCESS_INVALID",
