@@ -6,6 +6,7 @@ import { type StoredImageRecord, listImages } from "../../containerd/images.ts";
 import { leaseResources, listLeases } from "../../containerd/leases.ts";
 import { isRunTag } from "../images/run-tag.ts";
 import { pushLeasePrefix } from "../store/push-sessions.ts";
+import { lastUseOfFetched } from "../pull/fetched-record.ts";
 import type { HostFacts, ImageFact, ImageHolder } from "./facts.ts";
 
 const pinPrefix = "replicate/";
@@ -49,7 +50,7 @@ async function readHolders(ns: ContainerdNamespace, org: string, signal: AbortSi
 }
 
 /** Undefined for a record that is nobody's push and was not fetched: a builder's, or a stranger's. */
-function imageFact({ name, target, changedAtMs }: StoredImageRecord, org: string, imageHost: string): ImageFact | undefined {
+function imageFact({ name, target, labels, changedAtMs }: StoredImageRecord, org: string, imageHost: string): ImageFact | undefined {
   const fact = {
     org,
     name,
@@ -62,7 +63,9 @@ function imageFact({ name, target, changedAtMs }: StoredImageRecord, org: string
   const parts = splitName(name);
   if (parts === undefined) return undefined;
   const { host, repository, tag } = parts;
+  const lastUseMs = lastUseOfFetched(labels);
   if (!isRepository(repository)) return undefined;
+  if (lastUseMs !== undefined) return { ...fact, repository, origin: "fetched", usedAtMs: lastUseMs };
   if (host !== imageHost || !repository.startsWith(`${org}/`)) return undefined;
   if (tag === undefined) return { ...fact, repository, origin: "pushed" };
   return { ...fact, repository, tag, origin: isRunTag(tag) ? "run" : "pushed" };
