@@ -31,6 +31,15 @@ export default defineConfig({
         },
       },
       {
+        // what the mirror asks of containerd, once more on an older one
+        test: {
+          name: "containerd-1.7",
+          include: ["test/integration/containerd/*.test.ts", "test/integration/mirror/{conformance,kill,push}.test.ts"],
+          ...onDaemons,
+          globalSetup: "test/support/global-setup-containerd-1.7.ts",
+        },
+      },
+      {
         test: {
           name: "long",
           include: ["test/long/**/*.test.ts"],

@@ -6,6 +6,7 @@ import { containerdConfig, containerdDaemon, s3Server, temporalServer } from "..
 import { anyFreePort } from "../../stack/free-port.ts";
 import type { ProcessSpec } from "../../stack/process-spec.ts";
 import { installTools } from "../../tools/install.ts";
+import type { ContainerdRelease } from "./containerd-release.ts";
 import { containerdSocketIn, makeOwnedDir, removeOwnedDir, sweepOwnedDirs } from "./owned-dir.ts";
 
 declare module "vitest" {
@@ -14,6 +15,7 @@ declare module "vitest" {
     toolsShareDir: string;
     /** an isolated containerd of this run; every test takes a namespace of its own */
     containerdSocket: string;
+    containerdRelease: ContainerdRelease;
     s3: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string };
     /** host:port of a Temporal server of this run, namespace `default`; every test takes a task queue of its own */
     temporalAddress: string;
@@ -58,6 +60,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("toolsBinDir", tools.binDir);
     project.provide("toolsShareDir", tools.shareDir);
     project.provide("containerdSocket", containerd.socket);
+    project.provide("containerdRelease", "2.4");
     const { region, accessKeyId, secretAccessKey } = s3;
     project.provide("s3", { endpoint: `http://127.0.0.1:${s3.port}`, region, accessKeyId, secretAccessKey });
     project.provide("temporalAddress", `127.0.0.1:${temporalPort}`);
@@ -76,7 +79,7 @@ async function makeTemporaryDir(dir: string): Promise<string> {
   return temporary;
 }
 
-async function startAll(dir: string, specs: readonly ProcessSpec[]): Promise<void> {
+export async function startAll(dir: string, specs: readonly ProcessSpec[]): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
   await Promise.all(
     specs.map(async (spec) => {

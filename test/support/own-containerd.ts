@@ -1,42 +1,52 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { inject } from "vitest";
 import { openContainerd } from "../../containerd/client.ts";
-import { containerdConfig } from "../../stack/engines.ts";
+import { containerdCommand, containerdConfigOf } from "./containerd-release.ts";
 import { containerdSocketIn, makeOwnedDir, removeOwnedDir, tieToDir } from "./owned-dir.ts";
+
+const exec = promisify(execFile);
 
 export type OwnContainerd = AsyncDisposable & {
   readonly socket: string;
   readonly configFile: string;
+  /** content and snapshots are below */
+  readonly root: string;
   /** Ends it with SIGKILL and starts it again over the same files. */
   killAndStart(): Promise<void>;
 };
 
-/** The releases that the mirror works with: that of the stack, and the one that distributions and clusters still have. */
-export const containerdReleases = ["2.4", "1.7"] as const;
-export type ContainerdRelease = (typeof containerdReleases)[number];
+export type OwnContainerdOptions = {
+  readonly sharing?: "isolated" | "shared";
+  /** a disk of its own of that size, in memory; absent: the host's */
+  readonly diskBytes?: number;
+};
 
-export type OwnContainerdOptions = { readonly sharing?: "isolated" | "shared"; readonly release?: ContainerdRelease };
-
-/** A containerd of the test's own, ended and gone with its files at the scope's end. */
-export async function startContainerd({ sharing = "isolated", release = "2.4" }: OwnContainerdOptions = {}): Promise<OwnContainerd> {
+/** A containerd of the test's own, of the run's release, ended and gone with its files at the scope's end. */
+export async function startContainerd({ sharing = "isolated", diskBytes }: OwnContainerdOptions = {}): Promise<OwnContainerd> {
   const binDir = inject("toolsBinDir");
   const dir = await makeOwnedDir();
   const files = { root: path.join(dir, "root"), state: path.join(dir, "state"), socket: containerdSocketIn(dir) };
   const configFile = path.join(dir, "config.toml");
-  const config = containerdConfig({ binDir, ...files, configFile });
+  const release = inject("containerdRelease");
+  const config = containerdConfigOf(release, { binDir, ...files, configFile });
   if (!config.includes('"isolated"')) throw new Error("the containerd configuration does not say isolated");
-  const policy = config.replace('"isolated"', `"${sharing}"`);
-  // the names of the plugins that are set are the same in both
-  await writeFile(configFile, release === "1.7" ? policy.replace("version = 3", "version = 2") : policy);
-  const command = path.join(binDir, release === "1.7" ? "containerd-1.7" : "containerd");
+  await writeFile(configFile, config.replace('"isolated"', `"${sharing}"`));
+  if (diskBytes !== undefined) {
+    await mkdir(files.root);
+    // goes with the folder, also after a kill
+    await exec("mount", ["-t", "tmpfs", "-o", `size=${diskBytes}`, "slipway-test", files.root]);
+  }
+  const command = containerdCommand(release, binDir);
   let daemon = await startDaemon(dir, command, configFile, files.socket);
   return {
     socket: files.socket,
     configFile,
+    root: files.root,
     async killAndStart() {
       await daemon.stop("SIGKILL");
       daemon = await startDaemon(dir, command, configFile, files.socket);

@@ -10,7 +10,10 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 const bin = path.join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
 /** Each line is one run of vitest, beside the others: most of the time of a test goes into waiting for daemons. */
-const runs: readonly (readonly string[])[] = [["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])], ["registry"]];
+const runs: readonly (readonly string[])[] = [
+  ["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])],
+  ["registry", "containerd-1.7"],
+];
 
 const checks: readonly (readonly [string, ...string[]])[] = [
   ["node", "tools/grpc-types/main.ts"],
