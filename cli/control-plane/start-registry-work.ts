@@ -5,7 +5,7 @@ import type { ControlPlane } from "./connect.ts";
 
 export type RegistryWork<I, O> = (input: I) => Promise<O>;
 
-/** Starts a workflow that looks after the registry, or attaches to the one that runs. */
+/** Starts a workflow that looks after the registry's or a host's storage, or attaches to the one that runs. */
 export async function startRegistryWork<I, O>(
   { client }: ControlPlane,
   { workflowType, workflowId, input, summary }: { workflowType: string; workflowId: string; input: I; summary: string },

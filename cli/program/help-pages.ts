@@ -45,6 +45,7 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | \`status\`                       | \`{schema_version, apps: [{org, app, url, release: {version, image_digest, created_at, commit}, machines, turn: {holder, waiting}, history, replication}]}\`                           |
 | \`machines list\`                | \`{schema_version, machines: [{org, app, version, …machine}]}\`                                                                                                                        |
 | \`image list\`                   | \`{schema_version, images: [{repository, digest, live_version, replication}]}\`                                                                                                        |
+| \`image prune\`                  | \`{schema_version, workflow_id, host, dry_run, free_bytes, low_disk, removed, kept, freed_bytes, aborted_ingests, removals, keeps, links: {ui}}\`                                      |
 | \`runs list\`                    | \`{schema_version, runs: [{workflow_id, app, key, status, version, commit: {sha, dirty}, started_at}]}\`                                                                               |
 | \`runs open\`                    | \`{schema_version, workflow_id, links: {ui}}\`                                                                                                                                         |
 | \`doctor\`                       | \`{schema_version, checks: [{name, ok, detail, fix}]}\`                                                                                                                                |
@@ -62,6 +63,8 @@ a line (\`{ts, run_id, seq, type, …}\`), of which the last is the \`result\`.
 | holder, waiting | \`{workflow_id, requested_at}\`; the holder also has its \`version\`                                                                 |
 | history         | \`{version, workflow_id, status, at}\`; status: live, failed, cancelled, lost                                                      |
 | counts          | \`{condemned, condemned_bytes, removed, removed_bytes, damaged}\`: records                                                         |
+| removals        | \`{org, name, digest, reason, freed_bytes}\`: the first 200                                                                        |
+| keeps           | \`{org, name, digest, reason}\`: the first 200                                                                                     |
 | error           | \`{code, message, stage, retryable, serving, log_tail}\`                                                                           |
 `;
 

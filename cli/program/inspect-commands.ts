@@ -1,5 +1,5 @@
-import type { Command } from "commander";
-import { addApp, addCommand, addOutput } from "./options.ts";
+import { type Command, Option } from "commander";
+import { addApp, addCommand, addOutput, wholeNumber } from "./options.ts";
 import type { Run } from "./run.ts";
 
 export function addInspectCommands(program: Command, run: Run): void {
@@ -21,7 +21,10 @@ export function addInspectCommands(program: Command, run: Run): void {
     .option("--machine <id>", "only this machine")
     .action(async (app: string | undefined, options) => run(options, async () => (await import("../commands/logs.ts")).logs(app, options)));
 
-  const image = program.command("image").summary("look at images, make base images").description("Look at images, make base images.");
+  const image = program
+    .command("image")
+    .summary("look at images, make base images, make room")
+    .description("Look at images, make base images, make room.");
   addOutput(addApp(addCommand(image, "list", "list deployed images and their replication", "slipway image list"))).action(async (options) =>
     run(options, async () => (await import("../commands/image-list.ts")).imageList(options)),
   );
@@ -35,6 +38,19 @@ export function addInspectCommands(program: Command, run: Run): void {
     .action(async (names: string[], options) =>
       run(options, async () => (await import("../commands/image-bases.ts")).imageBases(names, options)),
     );
+
+  addOutput(
+    addCommand(image, "prune", "remove images of a host that nobody needs; it is done every hour anyway", "slipway image prune --dry-run"),
+  )
+    .option("--dry-run", "only tell what would go, what would stay, and why")
+    .option("--host <id>", "host whose images; default: this instance's")
+    .addOption(
+      new Option(
+        "--keep <count>",
+        "releases of each app that keep their image beside the live one's; default: as the settings say",
+      ).argParser(wholeNumber),
+    )
+    .action(async (options) => run(options, async () => (await import("../commands/image-prune.ts")).imagePrune(options)));
 
   addCommand(program, "version", "print the version", "slipway version").action(async (options) =>
     run(options, async () => (await import("../commands/version.ts")).version()),

@@ -24,6 +24,11 @@ export function orgName(text: string): string {
   throw new InvalidArgumentError(`Expected ${orgNameRule}.`);
 }
 
+export function wholeNumber(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Expected a whole number.");
+}
+
 export const addOutput = (command: Command): Command =>
   command.addOption(new Option("-o, --output <format>", "form of the result on stdout").choices(["text", "json", "jsonl"]).default("text"));
 
