@@ -19,7 +19,7 @@ export const isOutage = (error: unknown): boolean => error instanceof ClientErro
 export const isLeaseGone = (error: unknown): boolean => hasStatus(error, Status.NOT_FOUND) && error.details.includes("lease");
 
 /** ENOSPC or EDQUOT: containerd has no code for either. */
-const isDiskFull = (error: unknown): boolean =>
+export const isDiskFull = (error: unknown): boolean =>
   error instanceof ClientError && /no space left on device|disk quota exceeded/.test(error.details);
 
 /** When a prune, or who filled the disk, may have made room. */

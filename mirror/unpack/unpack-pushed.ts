@@ -7,7 +7,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import type { PushSession } from "../store/push-sessions.ts";
-import { isOutage } from "../store/storage-error.ts";
+import { isDiskFull, isOutage } from "../store/storage-error.ts";
 
 /** The part of a pino logger that the mirror uses. */
 export type MirrorLog = {
@@ -71,5 +71,6 @@ async function runnableDigest(
 /** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried; a full disk may. */
 function isRetryable(error: unknown): boolean {
   if (error instanceof DistributionError) return error.status >= 429;
+  if (isDiskFull(error)) return true;
   return isOutage(error) && !/UNKNOWN|INTERNAL/.test((error as Error).message);
 }
