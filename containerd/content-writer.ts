@@ -7,6 +7,7 @@ import { keepExisting } from "./content-lease.ts";
 import { requireSameContent } from "./compare-content.ts";
 import { ContentMismatchError, UnsupportedDigestError } from "./content-errors.ts";
 import type { Labels } from "./labels.ts";
+import { releaseMemory } from "./release-memory.ts";
 import { createUnanswered } from "./unanswered.ts";
 import type { WriteAnswer, WriteRequest, WriteStream } from "./write-stream.ts";
 
@@ -16,6 +17,8 @@ export type ContentWriterOptions = {
   /** when known: present content then answers ALREADY_EXISTS at once, and is added to the lease */
   readonly expected?: Digest;
   readonly totalBytes?: number;
+  /** The chunks belong to the writer: their memory is given back as soon as containerd has them, and nobody may look at them again. */
+  readonly ownsChunks?: boolean;
 };
 
 /** One open write stream into containerd's content store. */
@@ -54,6 +57,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
   const { ref } = options;
   const unanswered = createUnanswered();
   const ended = deferred<void>();
+  const onTheirWay: (readonly Uint8Array[])[] = [];
   let stream: WriteStream | undefined;
   let latest: WriteAnswer | undefined;
   let sentBytes = 0;
@@ -72,6 +76,8 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
     return ns.openWrite({
       onAnswer(answer) {
         latest = answer;
+        const taken = onTheirWay.shift() ?? [];
+        if (options.ownsChunks === true) for (const chunk of taken) releaseMemory(chunk);
         unanswered.receive();
       },
       onEnd(error) {
@@ -83,10 +89,11 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
   }
 
   /** containerd takes ref, total and expected from the first message. */
-  function send(request: WriteRequest, data?: readonly Uint8Array[]): void {
+  function send(request: WriteRequest, data: readonly Uint8Array[] = []): void {
     const first = stream === undefined;
     stream ??= open();
     unanswered.expect();
+    onTheirWay.push(data);
     const known = first ? { ref, total: BigInt(options.totalBytes ?? 0), expected: options.expected ?? "" } : {};
     stream.send({ ...known, ...request }, data);
   }

@@ -23,7 +23,7 @@ export type WriteStreamEvents = {
 /** One call of Content.Write. How much is on its way is bounded by its owner, who counts the answers. */
 export type WriteStream = {
   /** The data are not copied, so they must not change until the answer is here. */
-  send(request: WriteRequest, data?: readonly Uint8Array[]): void;
+  send(request: WriteRequest, data: readonly Uint8Array[]): void;
   /** Nothing more comes from us; containerd then lets go of the ref. */
   end(): void;
   cancel(): void;
@@ -69,7 +69,7 @@ export function openWriteStream(
   });
 
   return {
-    send(request, data = []) {
+    send(request, data) {
       if (stream.destroyed || stream.writableEnded) return;
       stream.cork();
       stream.write(encodeHead(request, data));

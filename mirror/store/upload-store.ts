@@ -97,7 +97,7 @@ export function createUploadStore(
         const session = await asDistributionErrors(() => sessions.join(repository, signal));
         const id = randomBytes(24).toString("base64url");
         // the stream outlives the request that begins it
-        const writer = openContentWriter(session.ns, { ref: `${uploadRefPrefix}${id}` }, new AbortController().signal);
+        const writer = openContentWriter(session.ns, { ref: `${uploadRefPrefix}${id}`, ownsChunks: true }, new AbortController().signal);
         const upload: Upload = { id, repository, session, writer, intake: admitted, busy: false, timer: undefined };
         uploads.set(id, upload);
         watchIdle(upload);

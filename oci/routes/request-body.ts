@@ -24,13 +24,13 @@ export function openRequestBody(
 ): Readable {
   let silence: NodeJS.Timeout | undefined;
   let sinceExpectedBytes = 0;
+  const cutOff = () => {
+    body.destroy(new Error(`Cannot read request body: the client sent ${sinceExpectedBytes} bytes in ${silentMs / 1000} s`));
+    request.destroy();
+  };
   const expectBytes = () => {
-    clearTimeout(silence);
     sinceExpectedBytes = 0;
-    silence = setTimeout(() => {
-      body.destroy(new Error(`Cannot read request body: the client sent ${sinceExpectedBytes} bytes in ${silentMs / 1000} s`));
-      request.destroy();
-    }, silentMs).unref();
+    silence = silence?.refresh() ?? setTimeout(cutOff, silentMs).unref();
   };
   const body = new Readable({
     highWaterMark: highWaterMarkBytes,
