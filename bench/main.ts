@@ -4,6 +4,7 @@ import { machineFacts } from "./machine-facts.ts";
 const benches = {
   "cli-start": () => import("./cli-start.ts"),
   deploy: () => import("./deploy/deploy.ts"),
+  headline: () => import("./headline/headline.ts"),
   registry: () => import("./registry/registry.ts"),
 } as const;
 

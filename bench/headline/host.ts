@@ -1,0 +1,84 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { orgNamespace } from "../../config/paths.ts";
+import { readyFile } from "../../config/ready.ts";
+import { type Containerd, ensureNamespace, openContainerd } from "../../containerd/client.ts";
+import { createMirrorAdmin } from "../../mirror/admin-client.ts";
+import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
+import { containerdConfig, containerdDaemon } from "../../stack/engines.ts";
+import { entryPoint } from "../../stack/entry-point.ts";
+import { anyFreePort } from "../../stack/free-port.ts";
+import type { InstalledTools } from "../../tools/install.ts";
+import { emptyNamespace } from "./deploys.ts";
+import { startProcess } from "./start-process.ts";
+
+export const org = "bench";
+
+/** containerd as we run it, and the mirror over it. */
+export type Host = AsyncDisposable & {
+  readonly containerd: Containerd;
+  /** `host:port` of the mirror */
+  readonly mirror: string;
+  /** The org begins again with nothing. */
+  emptyOrg(): Promise<void>;
+};
+
+export async function openHost(tools: InstalledTools, dir: string): Promise<Host> {
+  await using stack = new AsyncDisposableStack();
+  const socket = path.join(dir, "c.sock");
+  const configFile = path.join(dir, "containerd.toml");
+  const options = { binDir: tools.binDir, root: path.join(dir, "root"), state: path.join(dir, "state"), socket, configFile };
+  await writeFile(configFile, containerdConfig(options));
+  const containerd = stack.use(openContainerd(socket));
+  const { argv, env } = containerdDaemon(options);
+  const isReady = (): Promise<boolean> =>
+    containerd.version.version({}, { signal: AbortSignal.timeout(2_000) }).then(
+      () => true,
+      () => false,
+    );
+  stack.use(await startProcess({ name: "containerd", argv: argv as [string, ...string[]], env, dir, isReady }));
+
+  const settings = defaultSettings({
+    dataDir: path.join(dir, "data"),
+    runDir: path.join(dir, "run"),
+    hostId: "bench",
+    tools,
+    ports: preferredPorts,
+    s3Keys: { accessKeyId: "none", secretAccessKey: "none" },
+    ipv4Pool: "10.99.0.0/16",
+    containerdSocket: socket,
+  });
+  const port = await anyFreePort();
+  const address = loopbackAddress();
+  const settingsFile = path.join(dir, "settings.json");
+  const mirror = { ...settings.mirror, port, publicFallback: false };
+  await writeFile(settingsFile, JSON.stringify({ ...settings, mirror }), { mode: 0o600 });
+  stack.use(
+    await startProcess({
+      name: "mirror",
+      argv: entryPoint("mirror/main") as [string, ...string[]],
+      env: { SLIPWAY_SETTINGS: settingsFile },
+      dir,
+      isReady: async () => existsSync(readyFile(settings.runDir, "mirror")),
+    }),
+  );
+  const serve = async (): Promise<void> => {
+    await ensureNamespace(containerd, orgNamespace(org), AbortSignal.timeout(10_000));
+    await createMirrorAdmin(settings.mirror.adminSocket).putOrg(org, [address], AbortSignal.timeout(10_000));
+  };
+  await serve();
+  const opened = stack.move();
+  return {
+    containerd,
+    mirror: `${address}:${port}`,
+    async emptyOrg() {
+      await emptyNamespace(containerd, orgNamespace(org));
+      await serve();
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** The mirror listens on the standard ports as well, which others may have on 127.0.0.1. */
+const loopbackAddress = (): string => `127.88.${(process.pid >> 8) & 255}.${process.pid & 255 || 1}`;
