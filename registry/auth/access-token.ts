@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { SignJWT, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { type Repository, isRepository } from "../../oci/repository.ts";
-import { type Access, registryActions } from "./access.ts";
+import { type Access, registryActions } from "../../oci/access.ts";
 import type { Identity } from "./credentials.ts";
 import { type SigningKeys, signingAlgorithm } from "./signing-keys.ts";
 

@@ -3,7 +3,7 @@ import { DistributionError } from "../../oci/errors.ts";
 import { header } from "../../oci/routes/distribution-call.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
 import type { DistributionStore } from "../../oci/store.ts";
-import { type RegistryAction, allows, requiredAccess } from "./access.ts";
+import { type RegistryAction, allows, requiredAccess } from "../../oci/access.ts";
 import type { AccessTokens, VerifiedAccess } from "./access-token.ts";
 import { formatChallenge } from "./challenge.ts";
 

@@ -1,12 +1,11 @@
 import { systemUser } from "../../config/registry-client.ts";
-import type { Grant } from "./access.ts";
+import type { Grant } from "../../oci/access.ts";
+import type { Login } from "../../oci/routes/basic-login.ts";
 import { hasHash, hashSecret, parseDeployToken } from "./deploy-token.ts";
 import type { DeployTokenRecord, DeployTokens } from "./deploy-tokens.ts";
 
 /** Who somebody proved to be: `subject` is the id of a deploy token, or the system's user. */
 export type Identity = { readonly subject: string; readonly grant: Grant; readonly expiresAtMs?: number };
-
-export type Login = { readonly username: string; readonly password: string };
 
 export type CredentialChecker = {
   /** Whether the last look at these credentials found them right, without asking the bucket; whether they still are, `check` tells. */

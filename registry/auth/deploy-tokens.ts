@@ -4,7 +4,7 @@ import { isOrgName } from "../../config/org-name.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { formatRecord, parseRecord } from "../bucket/records.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
-import { registryActions } from "./access.ts";
+import { registryActions } from "../../oci/access.ts";
 import { isDeployTokenId } from "./deploy-token.ts";
 
 const deployTokenRecord = z.object({

@@ -3,7 +3,7 @@ import { createAccessTokens } from "./access-token.ts";
 import { type Authorizer, createAuthorizer } from "./authorize.ts";
 import { createCredentialChecker } from "./credentials.ts";
 import { createDeployTokens } from "./deploy-tokens.ts";
-import { createFailedLogins } from "./failed-logins.ts";
+import { createFailedLogins } from "../../oci/routes/failed-logins.ts";
 import { createSigningKeys } from "./signing-keys.ts";
 import type { TokenRouteOptions } from "./token-route.ts";
 

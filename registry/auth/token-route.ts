@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { DistributionError } from "../../oci/errors.ts";
+import { type Login, parseBasic } from "../../oci/routes/basic-login.ts";
 import { sendDistributionError } from "../../oci/routes/error-reply.ts";
 import type { DistributionLog } from "../../oci/routes/register-distribution.ts";
-import { cutToGrant, parseScopes } from "./access.ts";
+import { cutToGrant, parseScopes } from "../../oci/access.ts";
 import type { AccessTokens } from "./access-token.ts";
-import type { CredentialChecker, Identity, Login } from "./credentials.ts";
-import type { FailedLogins } from "./failed-logins.ts";
+import type { CredentialChecker, Identity } from "./credentials.ts";
+import type { FailedLogins } from "../../oci/routes/failed-logins.ts";
 
 export type TokenRouteOptions = {
   readonly service: string;
@@ -99,13 +100,6 @@ async function identify(
   failedLogins.count(address, nowMs);
   log?.info({ address }, "wrong credentials");
   return undefined;
-}
-
-function parseBasic(authorization: string | undefined): Login | undefined {
-  const encoded = /^basic +([A-Za-z0-9+/=_-]+)$/i.exec(authorization ?? "")?.[1];
-  const text = encoded === undefined ? "" : Buffer.from(encoded, "base64").toString("utf8");
-  const colon = text.indexOf(":");
-  return colon < 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
 /** RFC 6749, 5.2. Refresh tokens are not given out, so nobody has one. */

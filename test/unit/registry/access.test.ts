@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { parseDistributionPath } from "../../../oci/distribution-path.ts";
 import { parseRepository } from "../../../oci/repository.ts";
-import { allows, cutToGrant, parseScopes, requiredAccess } from "../../../registry/auth/access.ts";
+import { allows, cutToGrant, parseScopes, requiredAccess } from "../../../oci/access.ts";
 import { formatChallenge } from "../../../registry/auth/challenge.ts";
-import { createFailedLogins } from "../../../registry/auth/failed-logins.ts";
+import { createFailedLogins } from "../../../oci/routes/failed-logins.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 

@@ -3,7 +3,7 @@ import { type AddressInfo, connect } from "node:net";
 import Fastify from "fastify";
 import { expect, it } from "vitest";
 import { createCredentialChecker } from "../../../registry/auth/credentials.ts";
-import { createFailedLogins } from "../../../registry/auth/failed-logins.ts";
+import { createFailedLogins } from "../../../oci/routes/failed-logins.ts";
 import { type TokenRouteOptions, registerTokenRoute } from "../../../registry/auth/token-route.ts";
 
 it("lets go of a client whose form never ends, though bytes of it drip in", async () => {

@@ -1,5 +1,5 @@
-import type { DistributionEndpoint } from "../../oci/distribution-path.ts";
-import { type Repository, isRepository } from "../../oci/repository.ts";
+import type { DistributionEndpoint } from "./distribution-path.ts";
+import { type Repository, isRepository } from "./repository.ts";
 
 export const registryActions = ["pull", "push", "delete"] as const;
 export type RegistryAction = (typeof registryActions)[number];
