@@ -5,6 +5,8 @@ const benches = {
   "cli-start": () => import("./cli-start.ts"),
   deploy: () => import("./deploy/deploy.ts"),
   headline: () => import("./headline/headline.ts"),
+  push: () => import("./push/push.ts"),
+  ready: () => import("./ready/ready.ts"),
   registry: () => import("./registry/registry.ts"),
 } as const;
 

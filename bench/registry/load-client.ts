@@ -12,6 +12,9 @@ export type Image = { readonly repository: string; readonly tag: string; readonl
 /** The least a client can do, so that what is measured is the registry: it hashes nothing, and throws away what it reads. */
 export type LoadClient = Disposable & {
   push(image: Image, mode: PushMode, parallel: number): Promise<void>;
+  /** The layers alone, without config and manifest. */
+  pushBlobs(image: Pick<Image, "repository" | "layers">, mode: PushMode, parallel: number): Promise<void>;
+  pushManifest(repository: string, tag: string, mediaType: string, bytes: Buffer): Promise<void>;
   /** Reads the manifest and all layers. @returns bytes of layers */
   pull(image: Pick<Image, "repository" | "tag">, parallel: number): Promise<number>;
   /** Reads one layer back and compares it with its digest. */
@@ -54,7 +57,13 @@ export function createLoadClient(registryUrl: string): LoadClient {
     if (mode === "patch") await call(201, "PUT", location, { headers: { "content-length": 0 } });
     else await call(201, "PUT", location, { headers: { ...headers, "content-length": layer.sizeBytes } }, layer.chunks());
   };
+  const pushManifest = async (repository: string, tag: string, mediaType: string, bytes: Buffer): Promise<void> => {
+    const headers = { "content-type": mediaType, "content-length": bytes.length };
+    await call(201, "PUT", `/v2/${repository}/manifests/${tag}`, { headers }, [bytes]);
+  };
   return {
+    pushManifest,
+    pushBlobs: ({ repository, layers }, mode, parallel) => inParallel(parallel, layers, (layer) => pushBlob(repository, layer, mode)),
     push: async ({ repository, tag, layers }, mode, parallel) => {
       const config = layerOf(Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux", made: performance.now(), repository })));
       await inParallel(parallel, layers, (layer) => pushBlob(repository, layer, mode));
@@ -66,9 +75,7 @@ export function createLoadClient(registryUrl: string): LoadClient {
         config: describe("application/vnd.oci.image.config.v1+json", config),
         layers: layers.map((layer) => describe("application/vnd.oci.image.layer.v1.tar", layer)),
       };
-      const bytes = Buffer.from(JSON.stringify(manifest));
-      const headers = { "content-type": manifestType, "content-length": bytes.length };
-      await call(201, "PUT", `/v2/${repository}/manifests/${tag}`, { headers }, [bytes]);
+      await pushManifest(repository, tag, manifestType, Buffer.from(JSON.stringify(manifest)));
     },
     pull: async ({ repository, tag }, parallel) => {
       const answer = await send("GET", `/v2/${repository}/manifests/${tag}`, { headers: { accept: manifestType } });
