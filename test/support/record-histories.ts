@@ -95,6 +95,8 @@ await slipway(stack.dataDir, ["registry", "gc", "--wait"]);
 await save("collect-garbage", workflowIds.collectGarbage(false));
 await slipway(stack.dataDir, ["registry", "scrub"]);
 await save("scrub-registry", workflowIds.scrubRegistry(undefined, false));
+await slipway(stack.dataDir, ["image", "prune"]);
+await save("prune-host", workflowIds.pruneHost(stack.settings.hostId, false));
 
 function assertIncludes(text: string, part: string): void {
   if (!text.includes(part)) throw new Error(`"${part}" is not in: ${text}`);

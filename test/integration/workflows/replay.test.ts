@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 describe("every recorded history replays on today's code", () => {
-  it("there are histories of every end of a deploy, of an app, of a replication and of the care for the registry", () => {
+  it("there are histories of every end of a deploy, of an app, of a replication of the care for the registry and of a host", () => {
     expect(names).toEqual(
       expect.arrayContaining([
         "app-many-turns.json",
@@ -35,6 +35,7 @@ describe("every recorded history replays on today's code", () => {
         "deploy-workers-killed-in-build.json",
         "replicate-image-durable.json",
         "collect-garbage.json",
+        "prune-host.json",
         "scrub-registry.json",
         "scrub-repository-damaged.json",
       ]),
