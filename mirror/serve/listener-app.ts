@@ -5,6 +5,8 @@ import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
 import { answerMalformed } from "../../oci/routes/malformed-request.ts";
 import { type DistributionLog, registerDistribution } from "../../oci/routes/register-distribution.ts";
 import type { DistributionStore } from "../../oci/store.ts";
+import type { OrgAccess } from "../access/org-access.ts";
+import { admitBody } from "../limits/admit-body.ts";
 import type { OrgLimits } from "../limits/org-limits.ts";
 import type { Certificates } from "../tls/certificates.ts";
 import { speakBoth } from "./both-protocols.ts";
@@ -17,14 +19,14 @@ export type AppOptions = {
   /** HTTPS beside HTTP on the same port; without them HTTP alone */
   readonly certificates?: Certificates;
   readonly limits?: Pick<OrgLimits, "connections" | "admit">;
+  /** who may do what; absent: whoever reaches the socket may do all that the store does */
+  readonly access?: OrgAccess;
 };
 
 /** For a request's headers, a connection's first byte and a TLS handshake. Bodies have a clock of their own (`oci/routes/request-body.ts`). */
 const headersTimeoutMs = 10_000;
-const admitTimeoutMs = 30_000;
-
 /** What answers at one address of one org. */
-export function createListenerApp({ org, address, store, log, certificates, limits }: AppOptions): FastifyInstance {
+export function createListenerApp({ org, address, store, log, certificates, limits, access }: AppOptions): FastifyInstance {
   const app = fastify({
     logger: false,
     forceCloseConnections: true,
@@ -56,11 +58,9 @@ export function createListenerApp({ org, address, store, log, certificates, limi
   registerDistribution(app, {
     async store(request) {
       if (request.distribution === null) throw new DistributionError("NAME_UNKNOWN");
-      const { kind } = request.distribution.endpoint;
-      if (kind === "startUpload" || kind === "appendUpload" || kind === "finishUpload") {
-        await limits?.admit(Number(request.headers["content-length"] ?? 0), AbortSignal.timeout(admitTimeoutMs));
-      }
-      return store(request.method, request.distribution);
+      const chosen = store(request.method, request.distribution);
+      if (limits !== undefined) await admitBody(limits, request.distribution, request.raw, chosen);
+      return chosen;
     },
     log: ofOrg,
   });
