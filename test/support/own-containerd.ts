@@ -18,6 +18,8 @@ export type OwnContainerd = AsyncDisposable & {
   readonly root: string;
   /** Ends it with SIGKILL and starts it again over the same files. */
   killAndStart(): Promise<void>;
+  /** Stops it in its tracks, until the disposal of what this answers. */
+  pause(): Disposable;
 };
 
 export type OwnContainerdOptions = {
@@ -51,6 +53,11 @@ export async function startContainerd({ sharing = "isolated", diskBytes }: OwnCo
       await daemon.stop("SIGKILL");
       daemon = await startDaemon(dir, command, configFile, files.socket);
     },
+    pause() {
+      const paused = daemon;
+      paused.signal("SIGSTOP");
+      return { [Symbol.dispose]: () => paused.signal("SIGCONT") };
+    },
     async [Symbol.asyncDispose]() {
       await daemon.stop("SIGTERM");
       await removeOwnedDir(dir);
@@ -58,7 +65,7 @@ export async function startContainerd({ sharing = "isolated", diskBytes }: OwnCo
   };
 }
 
-type Daemon = { stop(signal: "SIGTERM" | "SIGKILL"): Promise<void> };
+type Daemon = { signal(signal: "SIGSTOP" | "SIGCONT"): void; stop(signal: "SIGTERM" | "SIGKILL"): Promise<void> };
 
 /** Resolves when it answers. */
 async function startDaemon(dir: string, command: string, configFile: string, socket: string): Promise<Daemon> {
@@ -79,6 +86,7 @@ async function startDaemon(dir: string, command: string, configFile: string, soc
     }
   }
   return {
+    signal: (signal) => void child.kill(signal),
     async stop(signal) {
       child.kill(signal);
       await exited;
