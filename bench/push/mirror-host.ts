@@ -77,7 +77,9 @@ export async function openMirrorHost(profileDir?: string): Promise<MirrorHost> {
     containerdSocket: socket,
   });
   const port = await anyFreePort();
-  const mirrorSettings = { ...settings, mirror: { ...settings.mirror, port, publicFallback: false } };
+  // with the port in the image host, the mirror listens there alone
+  const registry = { ...settings.registry, imageHost: `registry.slipway.internal:${port}` };
+  const mirrorSettings = { ...settings, registry, mirror: { ...settings.mirror, port, publicFallback: false } };
   const settingsFile = path.join(dir, "settings.json");
   await writeFile(settingsFile, JSON.stringify(mirrorSettings), { mode: 0o600 });
   const profile = profileDir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${path.resolve(profileDir)}`];
