@@ -53,13 +53,14 @@ export async function pruneHost(
   const graphs = await readGraphs(deps, orgs, signal);
   const ingests = await findIngests(containerd, orgs, signal);
 
+  const collect = () => (orgs[0] === undefined ? Promise.resolve() : collectGarbage(containerd, orgNamespace(orgs[0]), signal));
   const onRemoved = (removed: number) => report({ step: "removing", removed, of: plan.remove.length });
   const removed = dryRun
     ? plan.remove
-    : await removeImages(plan.remove, { namespaceOf, imageHost: deps.imageHost, planned, onRemoved }, signal);
+    : await removeImages(plan.remove, { namespaceOf, imageHost: deps.imageHost, planned, collect, onRemoved }, signal);
   if (!dryRun) {
     for (const [org, refs] of ingests) await abortIngests(namespaceOf(org), refs, signal);
-    if (orgs[0] !== undefined) await collectGarbage(containerd, orgNamespace(orgs[0]), signal);
+    await collect();
   }
   const bytes = freedBytes(
     graphs,

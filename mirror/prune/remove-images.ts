@@ -8,12 +8,19 @@ import { type PlanInput, type PlannedRemoval, planPrune } from "./plan.ts";
 const batchSize = 16;
 /** Each removal is a write in containerd's one database: deploys go first. */
 const pauseMs = 50;
+/** containerd keeps writers waiting while it collects, the longer the more there is: it is not left to pile up. */
+const collectEvery = 64;
+/** As containerd does with its own collections, most of the time is left to others. */
+const pausePerCollection = 10;
+const longestPauseMs = 5_000;
 
 export type RemovalOptions = {
   readonly namespaceOf: (org: string) => ContainerdNamespace;
   readonly imageHost: string;
   /** what the plan was made from */
   readonly planned: Omit<PlanInput, "host">;
+  /** collects garbage, now */
+  readonly collect: () => Promise<void>;
   readonly onRemoved?: (count: number) => void;
 };
 
@@ -23,10 +30,11 @@ export type RemovalOptions = {
  */
 export async function removeImages(
   removals: readonly PlannedRemoval[],
-  { namespaceOf, imageHost, planned, onRemoved }: RemovalOptions,
+  { namespaceOf, imageHost, planned, collect, onRemoved }: RemovalOptions,
   signal: AbortSignal,
 ): Promise<readonly PlannedRemoval[]> {
   const removed: PlannedRemoval[] = [];
+  let collected = 0;
   for (const org of new Set(removals.map(({ image }) => image.org))) {
     const all = removals.filter(({ image }) => image.org === org);
     const ns = namespaceOf(org);
@@ -35,9 +43,18 @@ export async function removeImages(
       const batch = await stillPlanned(ns, { org, imageHost }, all.slice(from, from + batchSize), planned, signal);
       for (const removal of batch) if (await removeRecord(ns, removal, signal)) removed.push(removal);
       onRemoved?.(removed.length);
+      if (removed.length - collected < collectEvery) continue;
+      collected = removed.length;
+      await collectAndPause(collect, signal);
     }
   }
   return removed;
+}
+
+async function collectAndPause(collect: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  const startedAtMs = Date.now();
+  await collect();
+  await sleep(Math.min((Date.now() - startedAtMs) * pausePerCollection, longestPauseMs), undefined, { signal });
 }
 
 async function stillPlanned(

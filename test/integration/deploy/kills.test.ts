@@ -90,7 +90,7 @@ describe("a deploy ends live, and the release before it serves until then, when 
 
 it("after all those kills nothing but the last release is left on the host", async () => {
   await eventually(
-    async () => expect(await leftoversOf(stack.settings, "default")).toEqual({ machines: [], leases: [], ingests: [] }),
+    async () => expect(await leftoversOf(stack.settings, "default")).toEqual({ machines: [], leases: [], ingests: [], snapshots: [] }),
     60_000,
   );
 });

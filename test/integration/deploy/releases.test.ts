@@ -171,7 +171,7 @@ describe("slipway deploy", () => {
 
   it("leaves nothing of failed and cancelled runs behind on the host", async () => {
     await eventually(
-      async () => expect(await leftoversOf(stack.settings, "default")).toEqual({ machines: [], leases: [], ingests: [] }),
+      async () => expect(await leftoversOf(stack.settings, "default")).toEqual({ machines: [], leases: [], ingests: [], snapshots: [] }),
       60_000,
     );
   });

@@ -153,7 +153,8 @@ describe("pruning the images of a host", () => {
 
   it("removes no record that moved, and none that was taken into use, between plan and removal", async () => {
     claims = { releases: [], openRunTags: [], replicating: [] };
-    const [moves, used] = [await pushed("raced", runTag("moves", 1)), await pushed("raced", runTag("used", 1))];
+    await pushed("raced", runTag("moves", 1));
+    const used = await pushed("raced", runTag("used", 1));
     await pushed("raced", runTag("goes", 1));
     const next = await someImage();
     const { surveyedAtMs } = await surveyImages(deps(), [name], signal);
@@ -175,7 +176,6 @@ describe("pruning the images of a host", () => {
     });
     expect((await verify("raced", runTag("moves", 1))).digest).toBe(next.manifest.descriptor.digest);
     expect((await verify("raced", runTag("used", 1))).digest).toBe(used.manifest.descriptor.digest);
-    expect(await isThere(moves.manifest.descriptor.digest)).toBe(false);
   });
 
   it("keeps what upstream cannot be asked about", async () => {
