@@ -46,20 +46,42 @@ export async function writeBlob(
  * Reads a blob or an inclusive range of it; a slow reader slows containerd. Hold a lease while reading.
  * The stream fails with ClientError NOT_FOUND when the blob is absent: `statBlob` first where that matters.
  */
-export function readBlob(
+export function readBlob(ns: ContainerdNamespace, digest: Digest, range: BlobRange | undefined, signal: AbortSignal): Readable {
+  const [offset, size] = spanOf(range);
+  const stopped = new AbortController();
+  const messages = ns.content.read({ digest, offset, size }, { signal: AbortSignal.any([signal, stopped.signal]) });
+  return bodyOf(messages[Symbol.asyncIterator](), undefined, stopped);
+}
+
+/**
+ * Like `readBlob`, but resolves with the first bytes at hand: from then on the blob can be read to its end, whatever the collector does.
+ * @throws ClientError NOT_FOUND when the blob is absent.
+ */
+export async function openBlob(
   ns: ContainerdNamespace,
   digest: Digest,
-  range: { readonly first: number; readonly last: number } | undefined,
+  range: BlobRange | undefined,
   signal: AbortSignal,
-): Readable {
-  const offset = BigInt(range?.first ?? 0);
-  const size = range === undefined ? 0n : BigInt(range.last - range.first + 1);
+): Promise<Readable> {
+  const [offset, size] = spanOf(range);
   const stopped = new AbortController();
+  const messages = ns.content.read({ digest, offset, size }, { signal: AbortSignal.any([signal, stopped.signal]) });
+  const rest = messages[Symbol.asyncIterator]();
+  return bodyOf(rest, await rest.next(), stopped);
+}
+
+type BlobRange = { readonly first: number; readonly last: number };
+type BlobPart = { readonly data: Uint8Array };
+
+const spanOf = (range: BlobRange | undefined): readonly [offset: bigint, size: bigint] => [
+  BigInt(range?.first ?? 0),
+  range === undefined ? 0n : BigInt(range.last - range.first + 1),
+];
+
+function bodyOf(messages: AsyncIterator<BlobPart>, first: IteratorResult<BlobPart> | undefined, stopped: AbortController): Readable {
   async function* chunks(): AsyncGenerator<Uint8Array> {
     try {
-      for await (const { data } of ns.content.read({ digest, offset, size }, { signal: AbortSignal.any([signal, stopped.signal]) })) {
-        yield data;
-      }
+      for (let next = first ?? (await messages.next()); next.done !== true; next = await messages.next()) yield next.value.data;
     } finally {
       stopped.abort();
     }

@@ -18,3 +18,6 @@ export function lastUseOfFetched(labels: Labels): number | undefined {
   const usedAtMs = Date.parse(labels[usedLabel] ?? "");
   return Number.isNaN(usedAtMs) ? 0 : usedAtMs;
 }
+
+/** For a record that was pushed to, whatever it was before: a label without a value is removed. */
+export const notFetched: Labels = { [fetchedLabel]: "", [usedLabel]: "" };

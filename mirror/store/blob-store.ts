@@ -1,5 +1,5 @@
-import type { ContainerdNamespace } from "../../containerd/client.ts";
-import { keepExisting, readBlob, statBlob } from "../../containerd/content.ts";
+import { type ContainerdNamespace, orUndefined } from "../../containerd/client.ts";
+import { keepExisting, openBlob, statBlob } from "../../containerd/content.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -27,11 +27,11 @@ export function createBlobStore({ org, ns, sessions }: StoreParts): BlobStore {
       return asDistributionErrors(async () => {
         const found = await statMember(ns, repository, digest, signal);
         if (found === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
-        if (range === undefined) {
-          return { sizeBytes: found.size, body: readBlob(ns, digest, undefined, signal) };
-        }
-        const clipped = clipRange(range, found.size);
-        return { sizeBytes: found.size, range: clipped, body: readBlob(ns, digest, clipped, signal) };
+        const clipped = range === undefined ? undefined : clipRange(range, found.size);
+        // the collector may be quicker; what is open stays readable
+        const body = await orUndefined(openBlob(ns, digest, clipped, signal));
+        if (body === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
+        return { sizeBytes: found.size, ...(clipped === undefined ? {} : { range: clipped }), body };
       });
     },
     async mount(repository, digest, from, signal) {

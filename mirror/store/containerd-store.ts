@@ -3,8 +3,11 @@ import type { Containerd } from "../../containerd/client.ts";
 import type { DistributionStore } from "../../oci/store.ts";
 import { createBlobStore } from "./blob-store.ts";
 import type { Intake } from "./intake.ts";
+import { createDeletes } from "./deletion.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
+import { createReferrerStore } from "./referrers.ts";
+import { createRepositoryTurns } from "./repository-turns.ts";
 import { type ApplyTurns, createApplyTurns } from "../unpack/apply-turns.ts";
 import { createArrivals } from "../unpack/arrivals.ts";
 import { type MirrorLog, createUnpacker } from "../unpack/unpack-pushed.ts";
@@ -43,10 +46,13 @@ export function createContainerdStore(options: ContainerdStoreOptions): Containe
     { org, sessions, arrived: (session, blob) => arrivals.arrived(session, blob), ...limits },
     options.uploads,
   );
+  const parts = { ...options, ns, sessions, turns: createRepositoryTurns() };
   return {
-    blobs: createBlobStore({ org, ns, sessions }),
+    blobs: createBlobStore(parts),
     uploads,
-    manifests: createManifestStore({ ...options, ns, sessions, unpacker: createUnpacker({ ...options, arrivals }) }),
+    manifests: createManifestStore({ ...parts, unpacker: createUnpacker({ ...options, arrivals }) }),
+    referrers: createReferrerStore(parts),
+    deletes: createDeletes(parts),
     async [Symbol.asyncDispose]() {
       await uploads[Symbol.asyncDispose]();
       await arrivals[Symbol.asyncDispose]();

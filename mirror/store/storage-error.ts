@@ -1,5 +1,5 @@
 import { ClientError, Status } from "nice-grpc";
-import { hasStatus } from "../../containerd/client.ts";
+import { hasStatus, isNotFound } from "../../containerd/client.ts";
 import { DistributionError } from "../../oci/errors.ts";
 
 /** Answers that pass by themselves; the client may try again. */
@@ -32,7 +32,8 @@ export async function asDistributionErrors<T>(task: () => Promise<T>): Promise<T
   } catch (error) {
     if (isDiskFull(error))
       throw new DistributionError("DISK_FULL", { storage: "containerd", retryAfterSeconds: diskFullRetryS }, { cause: error });
-    if (isOutage(error) || isLeaseGone(error)) throw new DistributionError("UNAVAILABLE", { storage: "containerd" }, { cause: error });
+    // content that was looked at a moment ago: the collector was quicker
+    if (isOutage(error) || isNotFound(error)) throw new DistributionError("UNAVAILABLE", { storage: "containerd" }, { cause: error });
     throw error;
   }
 }

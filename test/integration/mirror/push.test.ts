@@ -326,30 +326,4 @@ describe("pushing to the mirror", () => {
       expect(digest).toBe(image.manifest.descriptor.digest);
     }
   });
-
-  it("has neither referrers nor deletion nor conditional pushes nor more tags at a time, and says so", async () => {
-    const repository = org.repository("lacking");
-    const image = await someImage(1);
-    await pushImage(org.client, repository, "v1", image);
-    const { digest, mediaType } = image.manifest.descriptor;
-    const send = async (method: string, path: string, body?: Uint8Array<ArrayBuffer>, more: Record<string, string> = {}) => {
-      const headers = { "content-type": mediaType, ...more };
-      return fetch(`${org.client.baseUrl}/v2/${repository}/${path}`, body === undefined ? { method } : { method, headers, body });
-    };
-    for (const [method, path] of [
-      ["GET", `referrers/${digest}`],
-      ["DELETE", `manifests/${digest}`],
-      ["DELETE", "manifests/v1"],
-      ["DELETE", `blobs/${image.config.descriptor.digest}`],
-    ] as const) {
-      const answer = await send(method, path);
-      expect([answer.status, await answer.json()]).toMatchObject([405, { errors: [{ code: "UNSUPPORTED" }] }]);
-    }
-    const pushed = await send("PUT", `manifests/${digest}?tag=v2`, Uint8Array.from(image.manifest.bytes));
-    const conditional = await send("PUT", "manifests/v1", Uint8Array.from(image.manifest.bytes), { "if-none-match": "*" });
-    expect(conditional.status).toBe(405);
-    // a client that misses OCI-Tag pushes the tag by itself
-    expect([pushed.status, pushed.headers.get("oci-tag"), pushed.headers.get("oci-subject")]).toEqual([201, null, null]);
-    expect(await org.client.listTags(repository, signal)).toEqual(["v1"]);
-  });
 });

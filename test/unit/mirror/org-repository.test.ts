@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { imageNames, membership, requireOwnRepository } from "../../../mirror/store/org-repository.ts";
-import { childLabels } from "../../../mirror/store/manifest-store.ts";
+import { childLabels } from "../../../mirror/store/write-manifest.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseManifest } from "../../../oci/manifest.ts";
