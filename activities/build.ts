@@ -6,6 +6,7 @@ import type { Builders } from "../builder/builders.ts";
 import type { BuildLogs } from "../builder/build-log.ts";
 import { runTag } from "../mirror/images/run-tag.ts";
 import { parseRepository } from "../oci/repository.ts";
+import { type MintToken, buildCredentials } from "./build-credentials.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { BuildActivities, BuildInput, BuildOutput } from "./types.ts";
@@ -19,9 +20,11 @@ export type BuildDeps = {
   readonly mirrorAddress: string;
   /** The org's network is up and the mirror listens in it. */
   readonly ensureOrg: (org: string, signal: AbortSignal) => Promise<void>;
+  readonly mintToken: MintToken;
 };
 
-export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAddress, ensureOrg }: BuildDeps): BuildActivities {
+export function createBuildActivities(deps: BuildDeps): BuildActivities {
+  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken } = deps;
   return {
     wakeBuilder: ({ org }) =>
       withHeartbeat(async (signal, report) => {
@@ -43,8 +46,10 @@ export function createBuildActivities({ builders, buildLogs, imageHost, mirrorAd
           await ensureOrg(input.org, signal);
           await using builder = await builders.acquire(input.org, { signal, onPhase: (phase) => report({ phase }) });
           const image = nameImage(input, attempt);
+          const credentials = await buildCredentials(mintToken, input, { imageHost, mirrorAddress }, signal);
           const solved = await solve(
             {
+              ...credentials,
               address: builder.address,
               contextUrl: `http://${mirrorAddress}/v2/${input.source.repository}/blobs/${input.source.digest}`,
               dockerfile: input.build.dockerfile,

@@ -110,6 +110,8 @@ export const settingsSchema = z.strictObject({
     adminSocket: absolutePath,
     /** Docker Hub and friends are asked last; false where they cannot be reached */
     publicFallback: z.boolean(),
+    /** tokens: nobody pulls or pushes without a credential; none, or absent in settings of before: whoever is in the org's network may */
+    auth: z.enum(["tokens", "none"]).optional(),
     /** how images are brought to `registry.url`; absent: as fast as the link is */
     replication: z
       .strictObject({
@@ -145,8 +147,8 @@ export const settingsSchema = z.strictObject({
       keepReleases: z.number().int().min(0),
       /** what changed more recently is left alone; an hour. Pushes rely on it, so it is far longer than any request */
       keepForMs: z.number().int().min(600_000),
-      /** how long images fetched from elsewhere stay after their last use; a week */
-      keepFetchedForMs: z.number().int().min(600_000),
+      /** how long images fetched from elsewhere stay after their last use, and others after their tag was moved or deleted; a week */
+      keepUnusedForMs: z.number().int().min(600_000),
       /** with less free on containerd's disk both times are 10 minutes; a tenth of the disk, at most 10 GiB */
       lowDiskBytes: z.number().int().nonnegative(),
     })

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import type { Digest } from "../oci/digest.ts";
 import type { OrgState } from "./orgs.ts";
 
 export type { OrgState } from "./orgs.ts";
@@ -13,10 +14,16 @@ export class MirrorAdminError extends Error {
   }
 }
 
+export type TokenScope = { readonly app: string; readonly blob?: Digest; readonly lifetimeMs?: number };
+/** `token` is a password; the user's name does not matter. */
+export type MintedToken = { readonly token: string; readonly expiresAtMs: number };
+
 /** Every call rejects with {@link MirrorAdminError}, or with the signal's reason. */
 export type MirrorAdmin = {
   /** Serves the org's repositories on these gateway addresses; answers once they take connections. Idempotent. */
   putOrg(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
+  /** A token for a build of the app: pull and push in its repository, or, with `blob`, reading that blob of it. */
+  mintToken(org: string, scope: TokenScope, signal: AbortSignal): Promise<MintedToken>;
   listOrgs(signal: AbortSignal): Promise<readonly OrgState[]>;
   health(signal: AbortSignal): Promise<{ readonly orgs: number }>;
 };
@@ -46,6 +53,7 @@ export function createMirrorAdmin(socketPath: string): MirrorAdmin {
     });
   return {
     putOrg: (org, addresses, signal) => call("PUT", `/orgs/${encodeURIComponent(org)}`, { addresses }, signal),
+    mintToken: (org, scope, signal) => call("POST", `/orgs/${encodeURIComponent(org)}/tokens`, scope, signal),
     listOrgs: (signal) => call("GET", "/orgs", undefined, signal),
     health: (signal) => call("GET", "/healthz", undefined, signal),
   };

@@ -2,15 +2,26 @@ import { chmod, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import fastify from "fastify";
 import { z } from "zod";
+import { isDigest } from "../oci/digest.ts";
+import { type BuildTokens, longestLifetimeMs, repositoryOf } from "./access/build-tokens.ts";
 import { type OrgState, type Orgs, orgAddresses, orgName } from "./orgs.ts";
 
 export const orgBody = z.strictObject({ addresses: orgAddresses });
+export const tokenBody = z.strictObject({
+  app: z.string(),
+  /** the one blob that the token reads; absent: pull and push in the app's repository */
+  blob: z.string().refine(isDigest, "expected a digest").optional(),
+  lifetimeMs: z.number().int().min(1).max(longestLifetimeMs).optional(),
+});
 
 /** The host worker waits at most this long for a new org's addresses to take connections. */
 const listenTimeoutMs = 15_000;
 
 /** The mirror's own interface, on a unix socket that only its user can open. */
-export async function openAdmin(orgs: Orgs, socket: string): Promise<AsyncDisposable> {
+export async function openAdmin(
+  { orgs, tokens }: { readonly orgs: Orgs; readonly tokens: BuildTokens },
+  socket: string,
+): Promise<AsyncDisposable> {
   const app = fastify({ logger: false, forceCloseConnections: true });
   app.get("/healthz", async () => ({ orgs: orgs.list().length }));
   app.get("/orgs", async () => orgs.list());
@@ -26,6 +37,22 @@ export async function openAdmin(orgs: Orgs, socket: string): Promise<AsyncDispos
     } catch (error) {
       return reply.code(503).send({ error: (error as Error).message, orgs: orgs.list() satisfies readonly OrgState[] });
     }
+  });
+  app.post<{ Params: { org: string } }>("/orgs/:org/tokens", async (request, reply) => {
+    const org = orgName.safeParse(request.params.org);
+    const body = tokenBody.safeParse(request.body);
+    if (!org.success || !body.success) {
+      const issue = (org.error ?? body.error)!.issues[0]!;
+      return reply
+        .code(400)
+        .send({ error: `Cannot make a token for org "${request.params.org}": ${issue.path.join(".")} ${issue.message}` });
+    }
+    const { app: name, blob, lifetimeMs = longestLifetimeMs } = body.data;
+    if (repositoryOf({ org: org.data, app: name }) === undefined) {
+      return reply.code(400).send({ error: `Cannot make a token for app "${name.slice(0, 80)}": expected the name of a repository` });
+    }
+    const scope = { org: org.data, app: name, ...(blob === undefined ? {} : { blob }) };
+    return await tokens.mint(scope, lifetimeMs, Date.now());
   });
   await mkdir(path.dirname(socket), { recursive: true, mode: 0o700 });
   await rm(socket, { force: true });

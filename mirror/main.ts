@@ -10,6 +10,7 @@ import { type Settings, settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
 import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
+import { openAccess } from "./access/open-access.ts";
 import { openAdmin } from "./admin.ts";
 import { createMirrorLimits, openFreeSpace } from "./limits/mirror-limits.ts";
 import { openOrgs } from "./orgs.ts";
@@ -38,6 +39,8 @@ async function main(): Promise<void> {
   const { snapshotter } = settings.containerd;
   const floor = settings.mirror.limits?.freeBytes;
   const space = await openFreeSpace({ containerd, snapshotter, ...(floor === undefined ? {} : { freeBytes: floor }) }, stopping.signal);
+  await using access = await openAccess(settings);
+  if (access.of === undefined) log.warn('whoever is in an org\'s network may pull and push all of the org: mirror.auth is not "tokens"');
   await using orgs = await openOrgs(
     {
       containerd,
@@ -47,11 +50,12 @@ async function main(): Promise<void> {
       limits: createMirrorLimits({ containerd, space, settings: settings.mirror.limits ?? {} }),
       snapshotter,
       sources: createSources(settings),
+      ...(access.of === undefined ? {} : { access: access.of }),
       log,
     },
     stopping.signal,
   );
-  await using _admin = await openAdmin(orgs, settings.mirror.adminSocket);
+  await using _admin = await openAdmin({ orgs, tokens: access.tokens }, settings.mirror.adminSocket);
   announceReady(settings.runDir, "mirror");
   log.info({ orgs: orgs.list(), ports }, "serving");
 

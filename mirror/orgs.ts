@@ -6,6 +6,7 @@ import { isOrgName, orgNameRule } from "../config/org-name.ts";
 import { orgNamespace } from "../config/paths.ts";
 import { type Containerd, ensureNamespace } from "../containerd/client.ts";
 import { deleteLease, listLeases } from "../containerd/leases.ts";
+import type { OrgAccess } from "./access/org-access.ts";
 import { type ContainerdStore, createContainerdStore } from "./store/containerd-store.ts";
 import { type Listener, type ListenerState, openListener } from "./serve/listeners.ts";
 import { pushLeasePrefix } from "./store/push-sessions.ts";
@@ -39,6 +40,8 @@ export type OrgsOptions = {
   readonly uploads?: UploadTimes;
   /** absent: the defaults, and no floor under the free space */
   readonly limits?: MirrorLimits;
+  /** who may do what on an org's sockets; absent: no credential is asked for */
+  readonly access?: (org: string) => OrgAccess;
 };
 
 /** The orgs of this host that the mirror serves, each on sockets of its own. */
@@ -54,6 +57,7 @@ type Served = { readonly store: ContainerdStore; readonly limits: OrgLimits; rea
 export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promise<Orgs> {
   const { containerd, stateDir, ports, certificates, sources, log } = options;
   const tls = certificates === undefined ? {} : { certificates };
+  const accessOf = (org: string) => (options.access === undefined ? {} : { access: options.access(org) });
   const file = path.join(stateDir, "orgs.json");
   const served = new Map<string, Promise<Served>>();
   const limits = options.limits ?? createMirrorLimits({ containerd });
@@ -87,7 +91,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
         const remembering: StoreSources["remembering"] = (host, source) =>
           createRememberingStore(source, path.join(stateDir, "remembered", org, host));
         const store = selectStore.bind(undefined, { ...sources, org, local: found.store, remembering });
-        found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls }));
+        found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls, ...accessOf(org) }));
       }
       return found;
     } catch (error) {

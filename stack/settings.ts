@@ -60,7 +60,7 @@ export async function resolveSettings(
 async function newSettings(dataDir: string, options: SettingsOptions, tools: Settings["tools"], env: NodeJS.ProcessEnv): Promise<Settings> {
   const instance = instanceId(realpathSync(dataDir));
   const containerdSocket = containerdAsked(options, env);
-  const settings = defaultSettings({
+  const plain = defaultSettings({
     dataDir: realpathSync(dataDir),
     runDir: options.runDir ?? path.join("/run/slipway", instance),
     hostId: hostIdOf(hostname()),
@@ -70,6 +70,7 @@ async function newSettings(dataDir: string, options: SettingsOptions, tools: Set
     ipv4Pool: freeIpv4Pool(instance, await hostAddresses(AbortSignal.timeout(10_000))),
     ...(containerdSocket === undefined ? {} : { containerdSocket }),
   });
+  const settings: Settings = { ...plain, mirror: { ...plain.mirror, auth: "tokens" } };
   return options.amend?.(settings) ?? settings;
 }
 

@@ -40,7 +40,8 @@ const builders = createBuilders({ containerd, machines, settings });
 const router = createRouterClient(settings.router.adminSocket);
 const upstream = createRegistryClient(settings);
 const { replication } = settings.mirror;
-const ensureOrg = createEnsureOrg({ machines, mirror: createMirrorAdmin(settings.mirror.adminSocket) });
+const mirror = createMirrorAdmin(settings.mirror.adminSocket);
+const ensureOrg = createEnsureOrg({ machines, mirror });
 
 const logServer = createLogServer(settings);
 await logServer.listen(settings.logs.listen);
@@ -65,6 +66,7 @@ const worker = await Worker.create({
       imageHost: settings.registry.imageHost,
       mirrorAddress: `_api.internal:${settings.mirror.port}`,
       ensureOrg,
+      mintToken: mirror.mintToken,
     }),
     ...createImageActivities({
       containerd,

@@ -60,8 +60,9 @@ export function createListenerApp({ org, address, store, log, certificates, limi
       if (request.distribution === null) throw new DistributionError("NAME_UNKNOWN");
       const chosen = store(request.method, request.distribution);
       if (limits !== undefined) await admitBody(limits, request.distribution, request.raw, chosen);
-      return chosen;
+      return access === undefined ? chosen : access.storeFor(request, chosen);
     },
+    ...(access === undefined ? {} : { authorize: (request, reply) => access.authorize(request, reply) }),
     log: ofOrg,
   });
   return app;

@@ -72,6 +72,7 @@ test("settings are written once, for their owner only, and stay as they are", as
   const again = await resolveSettings(options, tools, {});
   expect(first.changed).toBe(true);
   expect(again).toEqual({ settings: first.settings, changed: false });
+  expect(first.settings.mirror.auth).toBe("tokens");
   expect(existingSettings({ dataDir })).toEqual(first.settings);
   expect((await stat(path.join(dataDir, "settings.json"))).mode & 0o777).toBe(0o600);
 });

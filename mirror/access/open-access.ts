@@ -1,0 +1,38 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { rootCertificates } from "node:tls";
+import { instancePaths } from "../../config/paths.ts";
+import type { Settings } from "../../config/settings.ts";
+import { createHttpExchange } from "../../oci/client/http-exchange.ts";
+import { createFailedLogins } from "../../oci/routes/failed-logins.ts";
+import { type BuildTokens, createBuildTokens } from "./build-tokens.ts";
+import { createCallers } from "./callers.ts";
+import { createDeployLogins } from "./deploy-logins.ts";
+import { type OrgAccess, createOrgAccess } from "./org-access.ts";
+import { openTokenKey } from "./token-key.ts";
+
+export type MirrorAccess = AsyncDisposable & {
+  readonly tokens: BuildTokens;
+  /** absent when the settings ask for no credentials */
+  readonly of?: (org: string) => OrgAccess;
+};
+
+/** Tokens are made in any case, so that builders need not know whether they are asked for. */
+export async function openAccess(settings: Settings): Promise<MirrorAccess> {
+  const { registry, mirror, caBundle } = settings;
+  const tokens = createBuildTokens(await openTokenKey(path.join(instancePaths.mirrorState(settings), "token-key")));
+  if (mirror.auth !== "tokens") return { tokens, [Symbol.asyncDispose]: async () => undefined };
+  const ca = caBundle === undefined ? undefined : [...rootCertificates, readFileSync(caBundle, "utf8")].join("\n");
+  const exchange = createHttpExchange({ connectTimeoutMs: 2_000, idleTimeoutMs: 5_000 }, ca);
+  const callers = createCallers({
+    tokens,
+    logins: createDeployLogins({ exchange, registry: new URL(registry.url) }),
+    failedLogins: createFailedLogins(),
+    ...(registry.systemToken === undefined ? {} : { systemToken: registry.systemToken }),
+  });
+  return {
+    tokens,
+    of: (org) => createOrgAccess({ org, imageHost: registry.imageHost, callers }),
+    [Symbol.asyncDispose]: async () => exchange.close(),
+  };
+}
