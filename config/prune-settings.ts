@@ -3,7 +3,7 @@ import type { Settings } from "./settings.ts";
 const hourMs = 60 * 60_000;
 
 /** How a host's images are pruned where the settings do not say. */
-export const defaultPruneSettings = { everyMs: hourMs, keepReleases: 3, keepForMs: hourMs, keepFetchedForMs: 7 * 24 * hourMs };
+export const defaultPruneSettings = { everyMs: hourMs, keepReleases: 3, keepForMs: hourMs, keepUnusedForMs: 7 * 24 * hourMs };
 
 export type PruneSettings = typeof defaultPruneSettings & { readonly lowDiskBytes?: number };
 

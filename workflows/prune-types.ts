@@ -8,8 +8,8 @@ export type PrunePolicy = {
   readonly keepReleases: number;
   /** what changed more recently is left alone: by far longer than it takes until Temporal lists a run that began */
   readonly keepForMs: number;
-  /** how long images that were fetched from elsewhere stay after their last use */
-  readonly keepFetchedForMs: number;
+  /** how long images stay that were fetched from elsewhere, after their last use, and others after their tag was moved or deleted */
+  readonly keepUnusedForMs: number;
   /** with less free on containerd's disk both times shrink to 10 minutes; absent: a tenth of the disk, at most 10 GiB */
   readonly lowDiskBytes?: number;
 };
@@ -53,8 +53,8 @@ export const keepReasons = [
 ] as const;
 export type KeepReason = (typeof keepReasons)[number];
 
-/** Why an image goes: no release and no run needs it, upstream has what was pushed otherwise, what was fetched is not used. */
-export type RemoveReason = "no release" | "upstream has it" | "unused";
+/** Why an image goes: no release and no run needs it, upstream has what was pushed otherwise, what was fetched is not used, its tag is gone. */
+export type RemoveReason = "no release" | "upstream has it" | "unused" | "no tag";
 
 export type ImageVerdict<R extends string> = { readonly org: string; readonly name: string; readonly digest: Digest; readonly reason: R };
 

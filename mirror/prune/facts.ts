@@ -7,6 +7,8 @@ export type ImageOrigin =
   | "run"
   /** pushed under any other name */
   | "pushed"
+  /** pushed under a tag that has been moved or deleted since; readable by its digest */
+  | "untagged"
   /** brought from elsewhere to be read here */
   | "fetched";
 

@@ -6,7 +6,7 @@ export type PlanInput = {
   readonly claims: ImageClaims;
   /** names of images that upstream has, each with the digest it has here */
   readonly upstream: ReadonlySet<string>;
-  readonly policy: Pick<PrunePolicy, "keepForMs" | "keepFetchedForMs">;
+  readonly policy: Pick<PrunePolicy, "keepForMs" | "keepUnusedForMs">;
   /** before the claims were asked for, by the host's clock */
   readonly surveyedAtMs: number;
 };
@@ -32,7 +32,7 @@ export function planPrune(input: PlanInput): PrunePlan {
   return { remove, keep };
 }
 
-const removeReasons = { run: "no release", pushed: "upstream has it", fetched: "unused" } as const;
+const removeReasons = { run: "no release", pushed: "upstream has it", untagged: "no tag", fetched: "unused" } as const;
 
 function keeper({ host, claims, upstream, policy, surveyedAtMs }: PlanInput): (image: ImageFact) => KeepReason | undefined {
   const releases = (live: boolean) =>
@@ -71,6 +71,6 @@ function heldBy(holders: readonly ImageHolder[], images: readonly ImageFact[]): 
 const nameKeyOf = ({ org, name, digest }: Pick<ImageFact, "org" | "name" | "digest">): string => `${org} ${name} ${digest}`;
 
 function isRecent({ origin, changedAtMs, usedAtMs }: ImageFact, policy: PlanInput["policy"], surveyedAtMs: number): boolean {
-  const keptForMs = origin === "fetched" ? Math.max(policy.keepForMs, policy.keepFetchedForMs) : policy.keepForMs;
+  const keptForMs = origin === "fetched" || origin === "untagged" ? Math.max(policy.keepForMs, policy.keepUnusedForMs) : policy.keepForMs;
   return Math.max(changedAtMs, usedAtMs) + keptForMs >= surveyedAtMs;
 }

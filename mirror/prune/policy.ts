@@ -13,6 +13,6 @@ export function isLow({ freeBytes, totalBytes }: Disk, { lowDiskBytes }: PrunePo
 /** What holds now: with a short disk images go that nobody claims, however recently they were used. */
 export function policyFor(disk: Disk, policy: PrunePolicy): PrunePolicy {
   if (!isLow(disk, policy)) return policy;
-  const { keepForMs, keepFetchedForMs } = policy;
-  return { ...policy, keepForMs: Math.min(keepForMs, lowDiskKeepMs), keepFetchedForMs: Math.min(keepFetchedForMs, lowDiskKeepMs) };
+  const { keepForMs, keepUnusedForMs } = policy;
+  return { ...policy, keepForMs: Math.min(keepForMs, lowDiskKeepMs), keepUnusedForMs: Math.min(keepUnusedForMs, lowDiskKeepMs) };
 }

@@ -17,7 +17,7 @@ import { type TestStack, startTestStack } from "../../support/stack.ts";
 type Deployed = { image: { ref: string; digest: string } };
 
 /** Runs are listed within 2 s by a Temporal on this host; a roll-out here takes longer. */
-const strict: PrunePolicy = { keepReleases: 0, keepForMs: 2000, keepFetchedForMs: 2000, lowDiskBytes: 0 };
+const strict: PrunePolicy = { keepReleases: 0, keepForMs: 2000, keepUnusedForMs: 2000, lowDiskBytes: 0 };
 
 describe("the prune of a host", () => {
   let stack: TestStack;

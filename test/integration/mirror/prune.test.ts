@@ -20,7 +20,7 @@ import { type OwnContainerd, startContainerd } from "../../support/own-container
 import { type TestImage, imageOf } from "../../support/test-image.ts";
 
 const signal = AbortSignal.timeout(300_000);
-const now: PrunePolicy = { keepReleases: 1, keepForMs: 0, keepFetchedForMs: 0, lowDiskBytes: 0 };
+const now: PrunePolicy = { keepReleases: 1, keepForMs: 0, keepUnusedForMs: 0, lowDiskBytes: 0 };
 
 /** What a control plane would say. */
 type Claims = { -readonly [Key in keyof ImageClaims]: ImageClaims[Key][number][] };

@@ -32,7 +32,7 @@ function image(tag: string, content = tag, more: Partial<ImageFact> = {}): Image
 
 const nobody: Omit<HostFacts, "images"> = { others: [], machines: [], pins: [], leased: [], openPushes: [] };
 const noClaims: PlanInput["claims"] = { releases: [], openRunTags: [], replicating: [] };
-const policy = { keepForMs: hour, keepFetchedForMs: 24 * hour };
+const policy = { keepForMs: hour, keepUnusedForMs: 24 * hour };
 
 function planned(images: readonly ImageFact[], over: Partial<PlanInput> & { readonly held?: Partial<HostFacts> } = {}) {
   const { held, ...rest } = over;
@@ -107,7 +107,7 @@ describe("the plan of a prune", () => {
     const young = image(runA, runA, { changedAtMs: surveyedAtMs - hour + 1 });
     expect(planned([young]).kept).toEqual([[runA, "recent"]]);
     const changed = image(runA, runA, { changedAtMs: surveyedAtMs });
-    expect(planned([changed], { policy: { keepForMs: 0, keepFetchedForMs: 0 } }).kept).toEqual([[runA, "recent"]]);
+    expect(planned([changed], { policy: { keepForMs: 0, keepUnusedForMs: 0 } }).kept).toEqual([[runA, "recent"]]);
   });
 
   it("keeps fetched images for longer, and counts from their last use", () => {
@@ -115,6 +115,13 @@ describe("the plan of a prune", () => {
       image("12", "debian", { origin: "fetched", changedAtMs: surveyedAtMs - 100 * hour, usedAtMs: surveyedAtMs - usedHoursAgo * hour });
     expect(planned([fetched(23)]).kept).toEqual([["12", "recent"]]);
     expect(planned([fetched(25)]).removed).toEqual([["12", "unused"]]);
+  });
+
+  it("keeps as long what lost its tag, and then takes it whether or not upstream has it", () => {
+    const at = (hoursAgo: number) => ({ changedAtMs: surveyedAtMs - hoursAgo * hour, usedAtMs: surveyedAtMs - hoursAgo * hour });
+    const untagged = (hoursAgo: number) => image("v1", "v1", { origin: "untagged", ...at(hoursAgo) });
+    expect(planned([untagged(23)]).kept).toEqual([["v1", "recent"]]);
+    expect(planned([untagged(25)]).removed).toEqual([["v1", "no tag"]]);
   });
 });
 

@@ -5,7 +5,7 @@ import { isLow, policyFor } from "../../../mirror/prune/policy.ts";
 import { fetchedLabels, lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 
 const GiB = 1024 ** 3;
-const policy = { keepReleases: 3, keepForMs: 3_600_000, keepFetchedForMs: 86_400_000 };
+const policy = { keepReleases: 3, keepForMs: 3_600_000, keepUnusedForMs: 86_400_000 };
 
 describe("the policy of a prune", () => {
   it("calls a disk short below a tenth of it, at most 10 GiB, or below what the settings say", () => {
@@ -18,7 +18,7 @@ describe("the policy of a prune", () => {
 
   it("is stricter with what nobody claims while the disk is short, and never with releases", () => {
     const short = { freeBytes: 1, totalBytes: 50 * GiB };
-    expect(policyFor(short, policy)).toEqual({ keepReleases: 3, keepForMs: 600_000, keepFetchedForMs: 600_000 });
+    expect(policyFor(short, policy)).toEqual({ keepReleases: 3, keepForMs: 600_000, keepUnusedForMs: 600_000 });
     expect(policyFor({ freeBytes: 40 * GiB, totalBytes: 50 * GiB }, policy)).toEqual(policy);
   });
 
