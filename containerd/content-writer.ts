@@ -43,9 +43,9 @@ export type ContentWriter = AsyncDisposable & {
 };
 
 /** Larger messages are slower, smaller ones too (reference measurements: 256 KiB to 1 MiB, two to four in flight). */
-const leastMessageBytes = 256 * 1024;
+const leastMessageBytes = 512 * 1024;
 const mostMessageBytes = 1024 * 1024;
-const mostInFlight = 4;
+const mostInFlight = 3;
 const closeTimeoutMs = 2_000;
 
 /**

@@ -81,7 +81,8 @@ export function createUploadStore(
         throw error.cause;
       }
       if (isLeaseGone(error)) upload.session.retire();
-      await discard(upload);
+      // the client hears why it failed; what cannot be deleted now goes with the lease
+      await discard(upload).catch(() => undefined);
       return await asDistributionErrors(() => Promise.reject(error as Error));
     } finally {
       upload.busy = false;

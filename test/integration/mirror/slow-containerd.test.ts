@@ -1,13 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { readyFile } from "../../../config/ready.ts";
 import { openContainerd } from "../../../containerd/client.ts";
 import { listBlobs } from "../../../containerd/content.ts";
+import { digestOf } from "../../../oci/digest.ts";
 import { loopbackAddress, orgName } from "../../support/mirror-harness.ts";
-import { createMirrorProcess } from "../../support/mirror-process.ts";
-import { startContainerd } from "../../support/own-containerd.ts";
+import { type MirrorProcess, createMirrorProcess } from "../../support/mirror-process.ts";
+import { type OwnContainerd, startContainerd } from "../../support/own-containerd.ts";
 
 const signal = AbortSignal.timeout(120_000);
 const mebi = 1024 * 1024;
@@ -31,21 +32,35 @@ function makeBlob(base: Buffer) {
   };
 }
 
-describe("a containerd that has stopped in the middle of many pushes", () => {
-  it("stops the pushers, takes no more memory for it, and lets all of them end well when it goes on", async () => {
-    await using containerd = await startContainerd();
-    await using mirror = await createMirrorProcess(containerd.socket);
+describe("the mirror over a containerd that fails it", () => {
+  const stack = new AsyncDisposableStack();
+  const org = orgName("slow");
+  let containerd: OwnContainerd;
+  let mirror: MirrorProcess;
+  let uploads: string;
+
+  beforeAll(async () => {
+    containerd = stack.use(await startContainerd());
+    mirror = stack.use(await createMirrorProcess(containerd.socket));
     await mirror.start();
-    const pid = await readFile(readyFile(mirror.settings.runDir, "mirror"), "utf8");
-    const [org, address] = [orgName("slow"), loopbackAddress()];
+    const address = loopbackAddress();
     await mirror.admin.putOrg(org, [address], signal);
-    const uploads = `http://${address}:${mirror.settings.mirror.port}/v2/${org}/app/blobs/uploads/`;
+    uploads = `http://${address}:${mirror.settings.mirror.port}/v2/${org}/app/blobs/uploads/`;
+  });
+  afterAll(() => stack.disposeAsync());
+
+  const begin = async (): Promise<URL> => {
+    const started = await fetch(uploads, { method: "POST", signal });
+    return new URL(started.headers.get("location")!, uploads);
+  };
+
+  it("stops its pushers while containerd stands still, takes no more memory for it, and lets all of them end well", async () => {
+    const pid = await readFile(readyFile(mirror.settings.runDir, "mirror"), "utf8");
     const base = randomBytes(mebi);
 
     const push = async () => {
       const blob = makeBlob(base);
-      const started = await fetch(uploads, { method: "POST", signal });
-      const location = new URL(started.headers.get("location")!, uploads);
+      const location = await begin();
       const end = async () => {
         const patched = await fetch(location, { method: "PATCH", body: blob.chunks(), duplex: "half", signal } as RequestInit);
         expect(patched.status).toBe(202);
@@ -82,5 +97,30 @@ describe("a containerd that has stopped in the middle of many pushes", () => {
     const stored = new Map<string, number>();
     for await (const { digest, sizeBytes } of listBlobs(client.namespace(orgNamespace(org)), [], signal)) stored.set(digest, sizeBytes);
     expect(stored).toEqual(new Map(begun.map(({ blob }) => [blob.digest, blob.sizeBytes])));
+  });
+
+  it("ends an upload whose containerd died with 503, takes the next one when it is back, and says 503 while it is away", async () => {
+    const bytes = randomBytes(3 * mebi);
+    const half = async () => {
+      const location = await begin();
+      expect((await fetch(location, { method: "PATCH", body: bytes, signal })).status).toBe(202);
+      return location;
+    };
+    const end = async (location: URL) => {
+      const whole = new URL(location);
+      whole.searchParams.set("digest", digestOf(bytes));
+      const answer = await fetch(whole, { method: "PUT", signal });
+      await answer.body?.cancel();
+      return answer.status;
+    };
+    const interrupted = await half();
+    await containerd.killAndStart();
+    expect(await end(interrupted)).toBe(503);
+    expect((await fetch(interrupted, { signal })).status).toBe(404);
+    expect(await end(await half())).toBe(201);
+
+    const last = await half();
+    await containerd[Symbol.asyncDispose]();
+    expect(await end(last)).toBe(503);
   });
 });
