@@ -16,6 +16,7 @@ export type MirrorProcess = ServiceProcess & { readonly settings: Settings; read
 export async function createMirrorProcess(
   containerdSocket = inject("containerdSocket"),
   amend: (settings: Settings) => Settings = (settings) => settings,
+  toolsBinDir = inject("toolsBinDir"),
 ): Promise<MirrorProcess> {
   const port = await anyFreePort();
   const dir = await makeOwnedDir();
@@ -26,7 +27,7 @@ export async function createMirrorProcess(
     runDir,
     hostId: "test",
     defaultOrg: "test",
-    tools: { binDir: inject("toolsBinDir"), shareDir: dir },
+    tools: { binDir: toolsBinDir, shareDir: dir },
     temporal: { address: "127.0.0.1:9", namespace: "default", uiUrl: "http://127.0.0.1:9" },
     s3: {
       endpoint: "http://127.0.0.1:9",

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { inject } from "vitest";
 import { openContainerd } from "../../containerd/client.ts";
-import { containerdCommand, containerdConfigOf } from "./containerd-release.ts";
+import { type ContainerdRelease, containerdCommand, containerdConfigOf } from "./containerd-release.ts";
 import { containerdSocketIn, makeOwnedDir, removeOwnedDir, tieToDir } from "./owned-dir.ts";
 
 const exec = promisify(execFile);
@@ -26,15 +26,18 @@ export type OwnContainerdOptions = {
   readonly sharing?: "isolated" | "shared";
   /** a disk of its own of that size, in memory; absent: the host's */
   readonly diskBytes?: number;
+  /** absent: those of the test run */
+  readonly toolsBinDir?: string;
+  readonly release?: ContainerdRelease;
 };
 
 /** A containerd of the test's own, of the run's release, ended and gone with its files at the scope's end. */
-export async function startContainerd({ sharing = "isolated", diskBytes }: OwnContainerdOptions = {}): Promise<OwnContainerd> {
-  const binDir = inject("toolsBinDir");
+export async function startContainerd({ sharing = "isolated", diskBytes, ...tools }: OwnContainerdOptions = {}): Promise<OwnContainerd> {
+  const binDir = tools.toolsBinDir ?? inject("toolsBinDir");
   const dir = await makeOwnedDir();
   const files = { root: path.join(dir, "root"), state: path.join(dir, "state"), socket: containerdSocketIn(dir) };
   const configFile = path.join(dir, "config.toml");
-  const release = inject("containerdRelease");
+  const release = tools.release ?? inject("containerdRelease");
   const config = containerdConfigOf(release, { binDir, ...files, configFile });
   if (!config.includes('"isolated"')) throw new Error("the containerd configuration does not say isolated");
   await writeFile(configFile, config.replace('"isolated"', `"${sharing}"`));
@@ -44,14 +47,14 @@ export async function startContainerd({ sharing = "isolated", diskBytes }: OwnCo
     await exec("mount", ["-t", "tmpfs", "-o", `size=${diskBytes}`, "slipway-test", files.root]);
   }
   const command = containerdCommand(release, binDir);
-  let daemon = await startDaemon(dir, command, configFile, files.socket);
+  let daemon = await startDaemon({ dir, binDir, command, configFile, socket: files.socket });
   return {
     socket: files.socket,
     configFile,
     root: files.root,
     async killAndStart() {
       await daemon.stop("SIGKILL");
-      daemon = await startDaemon(dir, command, configFile, files.socket);
+      daemon = await startDaemon({ dir, binDir, command, configFile, socket: files.socket });
     },
     pause() {
       const paused = daemon;
@@ -67,11 +70,19 @@ export async function startContainerd({ sharing = "isolated", diskBytes }: OwnCo
 
 type Daemon = { signal(signal: "SIGSTOP" | "SIGCONT"): void; stop(signal: "SIGTERM" | "SIGKILL"): Promise<void> };
 
+type DaemonOptions = {
+  readonly dir: string;
+  readonly binDir: string;
+  readonly command: string;
+  readonly configFile: string;
+  readonly socket: string;
+};
+
 /** Resolves when it answers. */
-async function startDaemon(dir: string, command: string, configFile: string, socket: string): Promise<Daemon> {
+async function startDaemon({ dir, binDir, command, configFile, socket }: DaemonOptions): Promise<Daemon> {
   const child = spawn(command, ["--config", configFile], {
     stdio: "ignore",
-    env: { ...process.env, PATH: `${inject("toolsBinDir")}:${process.env.PATH}` },
+    env: { ...process.env, PATH: `${binDir}:${process.env.PATH}` },
   });
   const exited = once(child, "exit");
   await tieToDir(dir, "containerd", child.pid);
