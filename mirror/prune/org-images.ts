@@ -5,6 +5,7 @@ import type { ContainerdNamespace } from "../../containerd/client.ts";
 import { type StoredImageRecord, listImages } from "../../containerd/images.ts";
 import { leaseResources, listLeases } from "../../containerd/leases.ts";
 import { isRunTag } from "../images/run-tag.ts";
+import { supersededLabel } from "../store/org-repository.ts";
 import { pushLeasePrefix } from "../store/push-sessions.ts";
 import { lastUseOfFetched } from "../pull/fetched-record.ts";
 import type { HostFacts, ImageFact, ImageHolder } from "./facts.ts";
@@ -67,6 +68,8 @@ function imageFact({ name, target, labels, changedAtMs }: StoredImageRecord, org
   if (!isRepository(repository)) return undefined;
   if (lastUseMs !== undefined) return { ...fact, repository, origin: "fetched", usedAtMs: lastUseMs };
   if (host !== imageHost || !repository.startsWith(`${org}/`)) return undefined;
+  const formerTag = labels[supersededLabel];
+  if (tag === undefined && formerTag !== undefined) return { ...fact, repository, origin: isRunTag(formerTag) ? "run" : "untagged" };
   if (tag === undefined) return { ...fact, repository, origin: "pushed" };
   return { ...fact, repository, tag, origin: isRunTag(tag) ? "run" : "pushed" };
 }
