@@ -12,6 +12,8 @@ const leaseLifetimeMs = 60 * 60_000;
 const joinableMs = 20 * 60_000;
 /** A push that goes on has an upload open or a next request within this time. */
 const defaultIdleMs = 60_000;
+const abandonTries = 20;
+const abandonPauseMs = 3_000;
 
 /** The part of a push that one request sees: containerd under the push's lease. */
 export type PushSession = {
@@ -97,8 +99,20 @@ export function createPushSessions(
     session.users -= 1;
     if (session.users > 0 || session.ending.signal.aborted) return;
     if (session.unsettled.size === 0) return end(session);
-    // a failure here is mended by the lease's own expiry
-    session.timer = setTimeout(() => void end(session).catch(() => undefined), idleMs).unref();
+    session.timer = setTimeout(() => void abandon(session), idleMs).unref();
+  }
+
+  /**
+   * Nobody goes on with it: it waits for the collector, which takes what was unpacked as well. containerd may be away; when it stays so,
+   * the lease ends by its own expiry.
+   */
+  async function abandon(session: Session, tries = abandonTries): Promise<void> {
+    if (!session.ending.signal.aborted) forget(session);
+    try {
+      await deleteLease(bare, session.lease, AbortSignal.timeout(30_000), true);
+    } catch {
+      if (tries > 1) setTimeout(() => void abandon(session, tries - 1), abandonPauseMs).unref();
+    }
   }
 
   async function join(repository: Repository, signal: AbortSignal): Promise<PushSession & AsyncDisposable> {
