@@ -34,7 +34,7 @@ export default defineConfig({
         // what the mirror asks of containerd, once more on an older one
         test: {
           name: "containerd-1.7",
-          include: ["test/integration/containerd/*.test.ts", "test/integration/mirror/{conformance,kill,manifests,push}.test.ts"],
+          include: ["test/integration/containerd/*.test.ts", "test/integration/mirror/{conformance,disk-full,kill,manifests,push}.test.ts"],
           ...onDaemons,
           globalSetup: "test/support/global-setup-containerd-1.7.ts",
         },

@@ -4,6 +4,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { type ContainerdNamespace, isAlreadyExists } from "./client.ts";
 import { setLabels } from "./content.ts";
+import { emptySnapshot } from "./empty-snapshot.ts";
 import { hasImpliedFolders } from "./implied-folders.ts";
 import { gcLabels } from "./labels.ts";
 import { addToLease } from "./leases.ts";
@@ -52,14 +53,16 @@ export async function applyLayer(ns: ContainerdNamespace, wanted: LayerToApply, 
   const alone = over === "nothing";
   const key = `extract-${randomUUID()} ${chainId ?? layer.digest}`;
   const startedAtMs = Date.now();
+  let mounts: Mount[] = [];
   try {
     const labels: Record<string, string> = chainId === undefined ? {} : { "containerd.io/snapshot.ref": chainId };
-    const mounts = await prepareSnapshot(ns, { snapshotter, key, parent: alone ? "" : over.parent, labels }, signal);
+    mounts = await prepareSnapshot(ns, { snapshotter, key, parent: alone ? "" : over.parent, labels }, signal);
     const target = alone ? mounts.map(convertingWhiteouts) : mounts;
     const { applied } = await ns.diff.apply({ diff: wireDescriptor(layer), mounts: target }, { signal });
     const needsParent = alone && (await hasImpliedFolders(mounts[0]?.source ?? "", startedAtMs, signal));
     return { key, diffId: applied?.digest ?? "nothing", alone, needsParent };
   } catch (error) {
+    await emptySnapshot(mounts);
     await discardLayer(ns, snapshotter, key);
     throw error;
   }

@@ -2,6 +2,7 @@ import { orgNamespace } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { Containerd } from "../../containerd/client.ts";
 import { containerdRoots } from "../../containerd/roots.ts";
+import { DistributionError } from "../../oci/errors.ts";
 import { type BodyTurns, createBodyTurns } from "./body-turns.ts";
 import { createByteRate } from "./byte-rate.ts";
 import { createConnectionCounts } from "./connection-counts.ts";
@@ -49,19 +50,23 @@ export function createMirrorLimits(options: MirrorLimitsOptions): MirrorLimits {
 
 export type SpaceOptions = { readonly containerd: Containerd; readonly snapshotter: string; readonly freeBytes?: number };
 
-/** The floor under the disks of containerd; none where it is switched off. @throws Error when containerd does not say where they are */
+/** The floor under the disks of containerd; none where it is switched off. @throws Error when they cannot be found or seen */
 export async function openFreeSpace({ containerd, snapshotter, freeBytes }: SpaceOptions, signal: AbortSignal): Promise<FreeSpace> {
   if (freeBytes === 0) return unboundedSpace;
+  const remedy = "set mirror.limits.freeBytes to 0 to do without";
   const roots = await containerdRoots(containerd, snapshotter, signal);
   if (roots.length === 0) {
-    throw new Error(
-      `Cannot watch the disk of containerd at "${containerd.socket}": it names no folder of its content; set mirror.limits.freeBytes to 0`,
-    );
+    throw new Error(`Cannot watch the disk of containerd at "${containerd.socket}": it names no folder of its content; ${remedy}`);
   }
   const space = createFreeSpace(roots, freeBytes);
-  // a folder that this process cannot see is told at the start, not at the first push
-  await space.require(signal).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code !== "DISK_FULL") throw error;
-  });
+  try {
+    await space.require(signal);
+  } catch (error) {
+    // one that is full now may be emptied
+    if (error instanceof DistributionError) return space;
+    throw new Error(`Cannot watch the disk of containerd at "${containerd.socket}": ${(error as Error).message}; ${remedy}`, {
+      cause: error,
+    });
+  }
   return space;
 }

@@ -18,9 +18,11 @@ export const isOutage = (error: unknown): boolean => error instanceof ClientErro
 /** Someone deleted the push's lease, or its hour is over: the client begins again, under a new one. */
 export const isLeaseGone = (error: unknown): boolean => hasStatus(error, Status.NOT_FOUND) && error.details.includes("lease");
 
-/** ENOSPC or EDQUOT: containerd has no code for either. */
-export const isDiskFull = (error: unknown): boolean =>
-  error instanceof ClientError && /no space left on device|disk quota exceeded/.test(error.details);
+/** ENOSPC or EDQUOT, for which containerd has no code, or our own floor under the free space. */
+export function isDiskFull(error: unknown): boolean {
+  if (error instanceof DistributionError) return error.code === "DISK_FULL";
+  return error instanceof ClientError && /no space left on device|disk quota exceeded/.test(error.details);
+}
 
 /** When a prune, or who filled the disk, may have made room. */
 const diskFullRetryS = 30;
@@ -30,6 +32,7 @@ export async function asDistributionErrors<T>(task: () => Promise<T>): Promise<T
   try {
     return await task();
   } catch (error) {
+    if (error instanceof DistributionError) throw error;
     if (isDiskFull(error))
       throw new DistributionError("DISK_FULL", { storage: "containerd", retryAfterSeconds: diskFullRetryS }, { cause: error });
     // content that was looked at a moment ago: the collector was quicker

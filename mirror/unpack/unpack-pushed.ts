@@ -70,7 +70,7 @@ async function runnableDigest(
 
 /** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried; a full disk may. */
 function isRetryable(error: unknown): boolean {
-  if (error instanceof DistributionError) return error.status >= 429;
   if (isDiskFull(error)) return true;
+  if (error instanceof DistributionError) return error.status >= 429;
   return isOutage(error) && !/UNKNOWN|INTERNAL/.test((error as Error).message);
 }
