@@ -68,8 +68,8 @@ function imageFact({ name, target, labels, changedAtMs }: StoredImageRecord, org
   if (!isRepository(repository)) return undefined;
   if (lastUseMs !== undefined) return { ...fact, repository, origin: "fetched", usedAtMs: lastUseMs };
   if (host !== imageHost || !repository.startsWith(`${org}/`)) return undefined;
-  const formerTag = labels[supersededLabel];
-  if (tag === undefined && formerTag !== undefined) return { ...fact, repository, origin: isRunTag(formerTag) ? "run" : "untagged" };
+  const formerTag = labels[supersededLabel] ?? "";
+  if (tag === undefined && formerTag !== "") return { ...fact, repository, origin: isRunTag(formerTag) ? "run" : "untagged" };
   if (tag === undefined) return { ...fact, repository, origin: "pushed" };
   return { ...fact, repository, tag, origin: isRunTag(tag) ? "run" : "pushed" };
 }

@@ -1,10 +1,9 @@
+import type { Disk } from "../../containerd/disk.ts";
 import type { PrunePolicy } from "../../workflows/prune-types.ts";
 
 /** While the disk is short, this is all that what nobody claims is left for. */
 const lowDiskKeepMs = 10 * 60_000;
 const mostLowDiskBytes = 10 * 1024 ** 3;
-
-export type Disk = { readonly freeBytes: number; readonly totalBytes: number };
 
 export function isLow({ freeBytes, totalBytes }: Disk, { lowDiskBytes }: PrunePolicy): boolean {
   return freeBytes < (lowDiskBytes ?? Math.min(totalBytes / 10, mostLowDiskBytes));

@@ -42,7 +42,7 @@ export async function pruneHost(
 ): Promise<PruneReport> {
   const { containerd } = deps;
   const { host, dryRun } = pass;
-  const disk = await containerdDisk(containerd, signal);
+  const disk = await containerdDisk(containerd, deps.snapshotter, signal);
   const orgs = await withNamespace(containerd, pass.orgs, signal);
   const namespaceOf = (org: string) => containerd.namespace(orgNamespace(org));
 
