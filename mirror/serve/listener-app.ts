@@ -25,6 +25,7 @@ export type AppOptions = {
 
 /** For a request's headers, a connection's first byte and a TLS handshake. Bodies have a clock of their own (`oci/routes/request-body.ts`). */
 const headersTimeoutMs = 10_000;
+
 /** What answers at one address of one org. */
 export function createListenerApp({ org, address, store, log, certificates, limits, access }: AppOptions): FastifyInstance {
   const app = fastify({
@@ -59,8 +60,9 @@ export function createListenerApp({ org, address, store, log, certificates, limi
     async store(request) {
       if (request.distribution === null) throw new DistributionError("NAME_UNKNOWN");
       const chosen = store(request.method, request.distribution);
-      if (limits !== undefined) await admitBody(limits, request.distribution, request.raw, chosen);
-      return access === undefined ? chosen : access.storeFor(request, chosen);
+      const allowed = access === undefined ? chosen : access.storeFor(request, chosen);
+      if (limits !== undefined) await admitBody(limits, request.distribution, request.raw, allowed);
+      return allowed;
     },
     ...(access === undefined ? {} : { authorize: (request, reply) => access.authorize(request, reply) }),
     log: ofOrg,
