@@ -41,10 +41,15 @@ async function readHolders(ns: ContainerdNamespace, org: string, signal: AbortSi
   for (const { id, labels } of leases) {
     const repository = labels["slipway.repository"];
     if (id.startsWith(pushLeasePrefix) && repository !== undefined) openPushes.push({ org, repository });
+    // there may be many while upstream is away: the label says what the lease holds
+    const pinned = labels["slipway.digest"] ?? "";
+    if (id.startsWith(pinPrefix) && isDigest(pinned)) {
+      pins.push({ org, digest: pinned });
+      continue;
+    }
     // a lease that went meanwhile holds nothing
     for (const resource of (await leaseResources(ns, id, signal)) ?? []) {
-      if (resource.type === "content" && isDigest(resource.id))
-        (id.startsWith(pinPrefix) ? pins : leased).push({ org, digest: resource.id });
+      if (resource.type === "content" && isDigest(resource.id)) leased.push({ org, digest: resource.id });
     }
   }
   return { machines, pins, leased, openPushes };

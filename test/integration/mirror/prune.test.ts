@@ -7,6 +7,7 @@ import { getImage, listImages, putImage } from "../../../containerd/images.ts";
 import { createLease, deleteLease, listLeases } from "../../../containerd/leases.ts";
 import { prepareSnapshot, statSnapshot } from "../../../containerd/snapshots.ts";
 import { runTag, runTagPrefix } from "../../../mirror/images/run-tag.ts";
+import { abortIngests, findAbandonedIngests } from "../../../mirror/prune/abandoned-ingests.ts";
 import { pruneHost } from "../../../mirror/prune/prune-host.ts";
 import type { ManifestLookup } from "../../../mirror/prune/upstream-has.ts";
 import { surveyImages } from "../../../mirror/prune/survey.ts";
@@ -14,6 +15,7 @@ import { fetchedLabels } from "../../../mirror/pull/fetched-record.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import type { ImageClaims, PrunePolicy, PruneReport } from "../../../workflows/prune-types.ts";
+import { WriteAction } from "../../../proto/gen/services/content/v1/content_pb.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type MirrorHarness, type MirroredOrg, imageHost, openMirrorHarness, orgName, pushImage } from "../../support/mirror-harness.ts";
 import { type OwnContainerd, startContainerd } from "../../support/own-containerd.ts";
@@ -178,15 +180,33 @@ describe("pruning the images of a host", () => {
     expect((await verify("raced", runTag("used", 1))).digest).toBe(used.manifest.descriptor.digest);
   });
 
-  it("keeps what upstream cannot be asked about", async () => {
+  it("keeps what upstream cannot be asked about, but not what has lost its tag", async () => {
     claims = { releases: [], openRunTags: [], replicating: [] };
+    const former = await pushed("silent", "v1");
     await pushed("silent", "v1");
     using nowhere = createDistributionClient({ baseUrl: "http://127.0.0.1:9", connectTimeoutMs: 500 });
     const { surveyedAtMs } = await surveyImages(deps(), [name], signal);
     const pass = { host: "test", dryRun: false, policy: now, orgs: [name], claims, surveyedAtMs: surveyedAtMs + 1000 };
     expect(shown(await pruneHost({ ...deps(), upstream: nowhere }, pass, () => undefined, signal))).toMatchObject({
       "silent:v1": "not upstream",
+      [`silent@${former.manifest.descriptor.digest}`]: "no tag",
     });
+  });
+
+  it("aborts the ingests of our writers that nobody has written to for an hour, and no others", async () => {
+    const { ns } = org.scratch;
+    for (const ref of ["upload-left", "of-a-stranger"]) {
+      const request = async function* () {
+        yield { action: WriteAction.WRITE, ref, data: Buffer.from("half"), offset: 0n };
+      };
+      for await (const _answer of ns.content.write(request(), { signal }));
+    }
+    expect(await findAbandonedIngests(ns, Date.now(), signal)).toEqual([]);
+    const inTwoHours = Date.now() + 2 * 3_600_000;
+    expect(await findAbandonedIngests(ns, inTwoHours, signal)).toEqual(["upload-left"]);
+    await abortIngests(ns, ["upload-left", "gone-already"], signal);
+    expect((await ns.content.listStatuses({}, { signal })).statuses.map(({ ref }) => ref)).toEqual(["of-a-stranger"]);
+    await ns.content.abort({ ref: "of-a-stranger" }, { signal });
   });
 
   it("takes the snapshots of an unpack that died once its lease is gone, and leaves alone what a lease holds", async () => {

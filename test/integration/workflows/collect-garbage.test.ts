@@ -12,6 +12,7 @@ import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
 import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import { ensureGarbageSchedule, garbageScheduleId } from "../../../workers/garbage-schedule.ts";
+import { pruneScheduleId } from "../../../workers/prune-schedule.ts";
 import type { CollectGarbageInput, GarbageReport, ScrubReport } from "../../../workflows/types.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openS3Detour } from "../registry/registry-process.ts";
@@ -140,7 +141,7 @@ describe("the workflows that look after the registry", () => {
       expect(await (await pass()).result()).toMatchObject({ links: { condemned: 0, removed: 4 }, blobs: { condemned: 4 } });
       expect(await (await pass()).result()).toMatchObject({ links: { removed: 0 }, blobs: { condemned: 0, removed: 4 }, strays: 0 });
     } finally {
-      await client.schedule.getHandle(garbageScheduleId).delete();
+      for (const id of [garbageScheduleId, pruneScheduleId("test")]) await client.schedule.getHandle(id).delete();
     }
     expect(await scratch.keys("bytes/")).toHaveLength(2);
     for (const { digest } of kept) expect(await images.isThere(parseRepository("b"), digest)).toBe(true);
