@@ -7,7 +7,7 @@ import { median, rounded, spread } from "../median.ts";
 import { inParallel } from "../registry/in-parallel.ts";
 import { type Layer, createLayers } from "../registry/layers.ts";
 import { type Image, createLoadClient } from "../registry/load-client.ts";
-import { cpuSeconds, peakRssBytes, resetPeak } from "../registry/process-tree.ts";
+import { cpuSeconds, endedChildrenCpuSeconds, peakRssBytes, resetPeak } from "../registry/process-tree.ts";
 import { type MirrorHost, openMirrorHost } from "./mirror-host.ts";
 
 const mebi = 1024 * 1024;
@@ -98,11 +98,12 @@ async function ingestOnce(host: MirrorHost, figures: Measured, layers: readonly 
   for (const file of files.values()) await rm(file);
 }
 
-/** Notes MB/s (10^6), and CPU seconds per GB of the mirror and of containerd while it lasted. */
+/** Notes MB/s (10^6), and CPU seconds per GB of client, mirror and containerd while it lasted. */
 async function timed({ mirror, containerd }: MirrorHost, figures: Measured, act: () => Promise<number>): Promise<void> {
   const cpu = () => {
     const [all, own, daemon] = [cpuSeconds(process.pid), cpuSeconds(mirror.pid), cpuSeconds(containerd.pid)];
-    return [all - own - daemon, own, daemon];
+    // the client is this process, or `ctr`, which has ended by then
+    return [all - own - daemon + endedChildrenCpuSeconds(process.pid), own, daemon];
   };
   const before = cpu();
   const startedAt = performance.now();

@@ -20,12 +20,20 @@ export function peakRssBytes(pid: number): number {
     .reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** CPU time so far, user and system, in seconds. Clock ticks are 1/100 s on every Linux that Node runs on. */
+/** CPU time so far, user and system, in seconds, of those that run. */
 export function cpuSeconds(pid: number): number {
   return treeOf(pid)
-    .map((each) => {
-      const fields = readFileSync(`/proc/${each}/stat`, "utf8").split(") ")[1]!.split(" ");
-      return (Number(fields[11]) + Number(fields[12])) / 100;
-    })
+    .map((each) => ticksOf(each, 11, 12))
     .reduce((sum, seconds) => sum + seconds, 0);
+}
+
+/** CPU time, user and system, in seconds, of the children of a process that have ended. */
+export function endedChildrenCpuSeconds(pid: number): number {
+  return ticksOf(pid, 13, 14);
+}
+
+/** Clock ticks are 1/100 s on every Linux that Node runs on (proc(5), stat). */
+function ticksOf(pid: number, ...at: readonly number[]): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return at.reduce((sum, index) => sum + Number(fields[index]), 0) / 100;
 }
