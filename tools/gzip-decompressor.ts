@@ -6,7 +6,7 @@ const decompressors = { igzip: "isal", unpigz: "pigz" } as const;
 const preferred = "isal";
 const timeoutMs = 60_000;
 
-/** The file that containerd will use; undefined: it uses its own code, which is several times slower. */
+/** The file that containerd will use; undefined: it uses its own code, which takes more than twice as long. */
 export async function findGzipDecompressor(): Promise<string | undefined> {
   for (const name of Object.keys(decompressors)) {
     const file = await findCommand(name);

@@ -34,7 +34,7 @@ export function hostChecks(settings: Settings | undefined): CheckRun[] {
       return "all installed";
     }),
     check("gzip", "apt-get install isal", async () => {
-      return (await findGzipDecompressor()) ?? "containerd's own; igzip (apt-get install isal) unpacks gzip layers several times faster";
+      return (await findGzipDecompressor()) ?? "containerd's own; igzip (apt-get install isal) decompresses layers more than twice as fast";
     }),
     check("kernel", "boot a kernel of version 5.12 or newer (ID-mapped mounts)", () => requireVersion(release(), "5.12.0")),
     check("folders of the instance", "chmod o+x the folders named", () => machineFolders(settings)),

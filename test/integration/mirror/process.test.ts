@@ -64,7 +64,8 @@ describe("the process mirror", () => {
     await pushBlobs(createDistributionClient({ baseUrl }), repository, image);
     const upload = await fetch(`${baseUrl}/v2/${repository}/blobs/uploads/`, { method: "POST" });
     await fetch(new URL(upload.headers.get("location")!, baseUrl), { method: "PATCH", body: randomBytes(2 * 1024 * 1024) });
-    expect((await scratch.ns.content.listStatuses({}, { signal })).statuses).toHaveLength(1);
+    // answered before containerd has all of it
+    await expect.poll(async () => (await scratch.ns.content.listStatuses({}, { signal })).statuses, { timeout: 30_000 }).toHaveLength(1);
 
     await mirror.stop("SIGKILL");
     await mirror.start();
@@ -73,6 +74,8 @@ describe("the process mirror", () => {
       .toEqual([{ address, listening: true }]);
     expect(await listLeases(scratch.ns, signal)).toEqual([]);
     expect((await scratch.ns.content.listStatuses({}, { signal })).statuses).toEqual([]);
+    // the layers were unpacked for no image yet
+    for await (const { info } of scratch.ns.snapshots.list({ snapshotter: "overlayfs" }, { signal })) expect(info).toEqual([]);
     await pushImage(createDistributionClient({ baseUrl }), repository, "v1", image);
     expect(await createDistributionClient({ baseUrl }).listTags(repository, signal)).toEqual(["v1"]);
   });
