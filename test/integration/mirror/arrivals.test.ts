@@ -58,6 +58,15 @@ describe("layers that arrive before their manifest", () => {
     await Promise.all(repositories.map((repository) => pushImage(org.client, repository, "v1", image)));
   });
 
+  it("are given to one place of the image and applied anew for the other when the image has them twice", async () => {
+    const twice = { "opt/": "", [`opt/${randomUUID()}`]: "" };
+    const image = await imageOf([twice, { "etc/": "", "etc/between": randomUUID() }, twice]);
+    await pushBlobs(org.client, org.repository("twice"), image);
+    await eventually(async () => expect(await extracts(org)).toHaveLength(2));
+    await pushImage(org.client, org.repository("twice"), "v1", image);
+    expect((await statSnapshot(org.scratch.ns, snapshotter, chainIds(image.diffIds)[2]!, signal))?.committed).toBe(true);
+  });
+
   it("are removed when the config says that they unpack to something else", async () => {
     const honest = await someImage(2);
     const lying = await imageOf([{ evil: randomUUID() }, { evil: randomUUID() }], { diffIds: honest.diffIds });
