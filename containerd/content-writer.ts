@@ -9,7 +9,7 @@ import { ContentMismatchError, UnsupportedDigestError } from "./content-errors.t
 import type { Labels } from "./labels.ts";
 import { releaseMemory } from "./release-memory.ts";
 import { createUnanswered } from "./unanswered.ts";
-import type { WriteAnswer, WriteRequest, WriteStream } from "./write-stream.ts";
+import { type WriteAnswer, type WriteRequest, type WriteStream, decodeAnswer } from "./write-stream.ts";
 
 export type ContentWriterOptions = {
   /** names the ingest; a fresh one per attempt, as a failed one may stay locked */
@@ -59,7 +59,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
   const ended = deferred<void>();
   const onTheirWay: (readonly Uint8Array[])[] = [];
   let stream: WriteStream | undefined;
-  let latest: WriteAnswer | undefined;
+  let latest: Uint8Array | undefined;
   let sentBytes = 0;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
@@ -100,7 +100,13 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
 
   function flush(): void {
     if (pendingBytes === 0) return;
-    send({ action: WriteAction.WRITE, offset: BigInt(sentBytes) }, pending);
+    if (stream === undefined) {
+      send({ action: WriteAction.WRITE, offset: 0n }, pending);
+    } else {
+      unanswered.expect();
+      onTheirWay.push(pending);
+      stream.write(sentBytes, pending);
+    }
     sentBytes += pendingBytes;
     pending = [];
     pendingBytes = 0;
@@ -146,7 +152,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
         flush();
         send({ action: WriteAction.STAT });
         await unanswered.fewerThan(1);
-        counted = latest;
+        counted = latest === undefined ? undefined : decodeAnswer(latest);
         // COMMIT with the default offset 0 would cut the content to nothing first
         send({ action: WriteAction.COMMIT, offset: BigInt(sentBytes), total: BigInt(sizeBytes), expected: digest, labels: { ...labels } });
         await unanswered.fewerThan(1);

@@ -3,6 +3,7 @@ import { type MessageInitShape, type MessageShape, create, fromBinary, toBinary 
 import { ClientError, Status } from "nice-grpc";
 import {
   type WriteContentRequestSchema as RequestSchema,
+  WriteAction,
   WriteContentRequestSchema,
   WriteContentResponseSchema,
 } from "../proto/gen/services/content/v1/content_pb.ts";
@@ -14,8 +15,8 @@ export type WriteRequest = Omit<Exclude<MessageInitShape<typeof RequestSchema>, 
 export type WriteAnswer = MessageShape<typeof WriteContentResponseSchema>;
 
 export type WriteStreamEvents = {
-  /** containerd answers each message, in order */
-  readonly onAnswer: (answer: WriteAnswer) => void;
+  /** containerd answers each message, in order; `decodeAnswer` reads what it says */
+  readonly onAnswer: (answer: Uint8Array) => void;
   /** Once, after everything else: undefined when containerd ended the stream well. */
   readonly onEnd: (error: ClientError | undefined) => void;
 };
@@ -24,10 +25,14 @@ export type WriteStreamEvents = {
 export type WriteStream = {
   /** The data are not copied, so they must not change until the answer is here. */
   send(request: WriteRequest, data: readonly Uint8Array[]): void;
+  /** The message that comes over and over: a WRITE that is not the first. */
+  write(offsetBytes: number, data: readonly Uint8Array[]): void;
   /** Nothing more comes from us; containerd then lets go of the ref. */
   end(): void;
   cancel(): void;
 };
+
+export const decodeAnswer = (bytes: Uint8Array): WriteAnswer => fromBinary(WriteContentResponseSchema, bytes);
 
 const path = "/containerd.services.content.v1.Content/Write";
 /** field 6, length-delimited */
@@ -45,7 +50,7 @@ export function openWriteStream(
   const connection = connections.take();
   const headers = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...metadata };
   const stream: ClientHttp2Stream = connection.request(headers, { endStream: false });
-  const read = createAnswerReader((bytes) => onAnswer(fromBinary(WriteContentResponseSchema, bytes)));
+  const read = createAnswerReader(onAnswer);
   let status: { readonly code: Status; readonly details: string } | undefined;
   let failure: Error | undefined;
 
@@ -68,22 +73,29 @@ export function openWriteStream(
     onEnd(new ClientError(path, code, details));
   });
 
+  function put(fields: Uint8Array, data: readonly Uint8Array[]): void {
+    if (stream.destroyed || stream.writableEnded) return;
+    stream.cork();
+    stream.write(frame(fields, data));
+    for (const part of data) stream.write(part);
+    stream.uncork();
+  }
+
   return {
-    send(request, data) {
-      if (stream.destroyed || stream.writableEnded) return;
-      stream.cork();
-      stream.write(encodeHead(request, data));
-      for (const part of data) stream.write(part);
-      stream.uncork();
-    },
+    send: (request, data) => put(toBinary(WriteContentRequestSchema, create(WriteContentRequestSchema, request)), data),
+    write: (offsetBytes, data) => put(writeFields(offsetBytes), data),
     end: () => void stream.end(),
     cancel: () => stream.close(constants.NGHTTP2_CANCEL),
   };
 }
 
+/** Action and offset, fields 1 and 5 as varints. */
+function writeFields(offsetBytes: number): Uint8Array {
+  return Uint8Array.of(0x08, WriteAction.WRITE, 0x28, ...varint(offsetBytes));
+}
+
 /** What stands in front of the data: the length of the message (gRPC over HTTP/2), its other fields, tag and length of the data. */
-function encodeHead(request: WriteRequest, data: readonly Uint8Array[]): Buffer {
-  const fields = toBinary(WriteContentRequestSchema, create(WriteContentRequestSchema, request));
+function frame(fields: Uint8Array, data: readonly Uint8Array[]): Buffer {
   const dataBytes = data.reduce((sum, part) => sum + part.length, 0);
   const dataHead = dataBytes === 0 ? [] : [dataTag, ...varint(dataBytes)];
   const head = Buffer.allocUnsafe(5 + fields.length + dataHead.length);
@@ -94,10 +106,11 @@ function encodeHead(request: WriteRequest, data: readonly Uint8Array[]): Buffer 
   return head;
 }
 
+/** Of a whole number up to 2^53. */
 function varint(value: number): number[] {
   const bytes: number[] = [];
   let rest = value;
-  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  for (; rest > 0x7f; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
   return [...bytes, rest];
 }
 
