@@ -1,7 +1,7 @@
 import { type FairTurns, createFairTurns } from "./fair-turns.ts";
 
 export type BodyTurnsOptions = {
-  /** bodies on their way into containerd at once, each with up to 2 MiB in memory; 24 */
+  /** bodies on their way into containerd at once, each with up to 2 MiB in memory; 16 */
   readonly most?: number;
   /** what a body may bring in before it lets others come in, if any wait; 8 MiB */
   readonly quantumBytes?: number;
@@ -21,7 +21,7 @@ export type BodyTurns = { of(org: string): BodyTurn };
  * Bounds the memory of all uploads of a mirror together, however many are open, and shares what there is between the orgs: one that
  * pushes a hundred layers gets half as soon as another pushes one. Who has no turn waits in its socket.
  */
-export function createBodyTurns({ most = 24, quantumBytes = 8 * 1024 * 1024, idleMs = 100 }: BodyTurnsOptions = {}): BodyTurns {
+export function createBodyTurns({ most = 16, quantumBytes = 8 * 1024 * 1024, idleMs = 100 }: BodyTurnsOptions = {}): BodyTurns {
   const turns = createFairTurns(most);
   const holders = new Set<{ lapse(beforeMs: number): void }>();
   let watching: NodeJS.Timeout | undefined;

@@ -7,7 +7,7 @@ export type OpenUploads = {
 
 export type OpenUploadsOptions = {
   readonly perOrg: number;
-  /** of all orgs together: each holds less than 256 KiB even when nothing comes; 192 */
+  /** of all orgs together: one that waits holds half a mebibyte, in its socket and on its way here; 96 */
   readonly all?: number;
   /** so many an org may always open, however many the others have; 8 */
   readonly share?: number;
@@ -15,7 +15,7 @@ export type OpenUploadsOptions = {
 
 const retryAfterSeconds = 5;
 
-export function createOpenUploads({ perOrg, all = 192, share = 8 }: OpenUploadsOptions): OpenUploads {
+export function createOpenUploads({ perOrg, all = 96, share = 8 }: OpenUploadsOptions): OpenUploads {
   const open = new Map<string, number>();
   let total = 0;
   return {
