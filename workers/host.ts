@@ -1,3 +1,4 @@
+import { Client } from "@temporalio/client";
 import { Worker } from "@temporalio/worker";
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
@@ -9,11 +10,13 @@ import { createMachineActivities } from "../activities/machine.ts";
 import { createBuildLogs } from "../builder/build-log.ts";
 import { createBuilders } from "../builder/builders.ts";
 import { hostTaskQueue, instancePaths } from "../config/paths.ts";
+import { pruneSettings } from "../config/prune-settings.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
 import { openContainerd } from "../containerd/client.ts";
+import { containerdDisk } from "../containerd/disk.ts";
 import { createKeepServing, startKeepServing } from "../machines/keep-serving.ts";
 import { startLogRotation } from "../machines/logs/rotate.ts";
 import { createLogServer } from "../machines/logs/server.ts";
@@ -23,9 +26,12 @@ import { readNetworkRegistry } from "../machines/network/network-registry.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
 import { createHostImages } from "../mirror/images/host-images.ts";
+import { isLow } from "../mirror/prune/policy.ts";
 import { createPace } from "../mirror/replicate/pace.ts";
 import { createUnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
 import { connectTemporal } from "./connect.ts";
+import { pruneScheduleId } from "./prune-schedule.ts";
+import { startPruneWhenLow } from "./prune-when-low.ts";
 import { installRuntime, runUntilTerminated } from "./runtime.ts";
 
 /** Composition root of the host role: every activity that touches this host, and nothing of other hosts. */
@@ -99,8 +105,15 @@ const worker = await Worker.create({
 });
 // after a reboot, ready should mean that the apps answer; but deploys do not wait for one that does not start
 await Promise.race([keepServing.firstLook, delay(5000)]);
+const client = new Client({ connection: temporal.client, namespace: settings.temporal.namespace });
+const pruneWhenLow = startPruneWhenLow({
+  isLow: async (signal) => isLow(await containerdDisk(containerd, settings.containerd.snapshotter, signal), pruneSettings(settings)),
+  prune: () => client.schedule.getHandle(pruneScheduleId(settings.hostId)).trigger(),
+  log,
+});
 announceReady(settings.runDir, "host");
 await runUntilTerminated([worker], log);
+await pruneWhenLow[Symbol.asyncDispose]();
 await keepServing[Symbol.asyncDispose]();
 await logServer.close();
 await builders[Symbol.asyncDispose]();

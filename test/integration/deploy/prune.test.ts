@@ -27,7 +27,9 @@ describe("the prune of a host", () => {
   let source: SourceDir;
 
   beforeAll(async () => {
-    stack = await startTestStack();
+    // the disk is short from the beginning, as far as this host can know
+    const prune = { lowDiskBytes: Number.MAX_SAFE_INTEGER };
+    stack = await startTestStack((settings) => ({ ...settings, prune }));
     const bases = await slipway(stack.dataDir, ["image", "bases", "busybox"]);
     expect(bases.code, bases.stderr).toBe(0);
     connection = await Connection.connect({ address: stack.settings.temporal.address });
@@ -102,15 +104,29 @@ describe("the prune of a host", () => {
     const { spec, policies, action } = await client.schedule.getHandle(pruneScheduleId(hostId)).describe();
     expect(spec.intervals).toMatchObject([{ every: defaultPruneSettings.everyMs }]);
     expect(policies.overlap).toBe("SKIP");
-    const { everyMs: _everyMs, ...policy } = defaultPruneSettings;
+    const { everyMs: _everyMs, ...times } = defaultPruneSettings;
+    const policy = { ...times, lowDiskBytes: Number.MAX_SAFE_INTEGER };
     expect(action).toMatchObject({ workflowType: "pruneHost", args: [{ host: hostId, dryRun: false, policy }] });
+  });
+
+  it("was begun by the host itself, long before its time, as the disk is short", async () => {
+    await eventually(async () => {
+      const { info } = await client.schedule.getHandle(pruneScheduleId(stack.settings.hostId)).describe();
+      expect(info.recentActions).not.toEqual([]);
+    }, 60_000);
   });
 
   it("is done by `slipway image prune`, which tells what stays and why", async () => {
     const before = await imagesThere();
     const dry = await slipway(stack.dataDir, ["image", "prune", "--dry-run", "--keep", "0", "-o", "json"]);
     expect(dry.code, dry.stderr).toBe(0);
-    expect(JSON.parse(dry.stdout)).toMatchObject({ schema_version: 1, host: stack.settings.hostId, dry_run: true, removed: 0 });
+    expect(JSON.parse(dry.stdout)).toMatchObject({
+      schema_version: 1,
+      host: stack.settings.hostId,
+      dry_run: true,
+      low_disk: true,
+      removed: 0,
+    });
     const done = await slipway(stack.dataDir, ["image", "prune"]);
     expect(done.code, done.stderr).toBe(0);
     expect(done.stdout).toMatch(/^kept +\S+\/web:run-\S+ +machine$/m);
