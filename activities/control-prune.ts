@@ -38,9 +38,15 @@ async function listOpenRunTags(client: Client): Promise<string[]> {
 async function listReplicating(client: Client): Promise<ImageClaims["replicating"][number][]> {
   const replicating: ImageClaims["replicating"][number][] = [];
   for await (const { workflowId } of client.workflow.list({ query: "WorkflowType = 'replicateImage' AND ExecutionStatus = 'Running'" })) {
-    const parts = workflowId.split("/");
-    const [repository, digest] = [parts.slice(1, -1).join("/"), parts.at(-1)!];
-    if (isRepository(repository) && isDigest(digest)) replicating.push({ repository, digest });
+    const image = replicatedImage(workflowId);
+    if (image !== undefined) replicating.push(image);
   }
   return replicating;
+}
+
+/** The image that a workflow of this id replicates: the inverse of `workflowIds.replicateImage`. */
+export function replicatedImage(workflowId: string): ImageClaims["replicating"][number] | undefined {
+  const parts = workflowId.split("/");
+  const [repository, digest] = [parts.slice(1, -1).join("/"), parts.at(-1)!];
+  return isRepository(repository) && isDigest(digest) ? { repository, digest } : undefined;
 }

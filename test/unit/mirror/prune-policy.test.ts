@@ -1,7 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { replicatedImage } from "../../../activities/control-prune.ts";
 import { defaultPruneSettings, pruneSettings } from "../../../config/prune-settings.ts";
 import { isRunTag, runTag, runTagPrefix } from "../../../mirror/images/run-tag.ts";
 import { isLow, policyFor } from "../../../mirror/prune/policy.ts";
+import { digestOf } from "../../../oci/digest.ts";
+import { parseRepository } from "../../../oci/repository.ts";
+import { workflowIds } from "../../../workflows/ids.ts";
 import { fetchedLabels, lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 
 const GiB = 1024 ** 3;
@@ -38,6 +42,12 @@ describe("names and labels that a prune goes by", () => {
     expect(runTag("run-id", 2).startsWith(runTagPrefix("run-id"))).toBe(true);
     expect(runTag("other", 2).startsWith(runTagPrefix("run-id"))).toBe(false);
     for (const tag of ["v1", "run-1", "run-aaaaaaaaaaaa", "run-aaaaaaaaaaaa-1-rc"]) expect(isRunTag(tag)).toBe(false);
+  });
+
+  it("tell which image a workflow brings upstream", () => {
+    const image = { repository: parseRepository("acme/web/sub"), digest: digestOf("image") };
+    expect(replicatedImage(workflowIds.replicateImage(image.repository, image.digest))).toEqual(image);
+    expect(replicatedImage("replicate/acme/web/latest")).toBeUndefined();
   });
 
   it("tell when what was fetched was used last", () => {
