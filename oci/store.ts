@@ -45,7 +45,10 @@ export interface UploadStore {
   /** `algorithm` is that of the digest to come, as far as the client tells; it may still finish with another. */
   start(repository: Repository, signal: AbortSignal, algorithm?: DigestAlgorithm): Promise<UploadStatus>;
   status(repository: Repository, id: string, signal: AbortSignal): Promise<UploadStatus>;
-  /** Streams `body` in with back-pressure; an undefined offset means "wherever we are". */
+  /**
+   * Streams `body` in with back-pressure; an undefined offset means "wherever we are". The chunks are the store's from then on: it may
+   * give their memory back.
+   */
   append(repository: Repository, id: string, offset: number | undefined, body: Readable, signal: AbortSignal): Promise<UploadStatus>;
   finish(repository: Repository, id: string, digest: Digest, signal: AbortSignal): Promise<Descriptor>;
   abort(repository: Repository, id: string, signal: AbortSignal): Promise<void>;
