@@ -34,11 +34,11 @@ export async function run(args: readonly string[]): Promise<Record<string, unkno
     const open = cells.filter((cell) => cell.sizeMb === sizeMb && missingRounds(results, cell, rounds) > 0);
     if (open.length === 0) continue;
     await using arena = await openArena(sizeMb);
-    for (const cell of open) {
-      await measureCell(arena, cell, rounds, results);
+    const save = async (): Promise<void> => {
       await writeResults(file, results);
       await writeFile(`${values.out}.svg`, renderSvg(results));
-    }
+    };
+    for (const cell of open) await measureCell(arena, cell, rounds, results, save);
   }
   return { file, cells: summarize(results) };
 }
@@ -76,7 +76,7 @@ async function warm(builder: Builder, source: Buffer, imageName: string): Promis
   await builder.build(source, imageName, AbortSignal.timeout(20 * 60_000));
 }
 
-async function measureCell(arena: Arena, cell: Cell, rounds: number, results: Results): Promise<void> {
+async function measureCell(arena: Arena, cell: Cell, rounds: number, results: Results, save: () => Promise<void>): Promise<void> {
   const lanes = lanesOf(cell, rounds);
   const none = (): CellResult["direct"] => ({ first: [], redeploy: [] });
   const found = (results.cells[nameOf(cell)] ??= { ...cell, lanes, direct: none(), mirror: none() });
@@ -88,6 +88,7 @@ async function measureCell(arena: Arena, cell: Cell, rounds: number, results: Re
     while (found.mirror.redeploy.length < Math.min(rounds, found.direct.redeploy.length)) {
       await mirrorRound(arena, source, next, found.mirror);
     }
+    await save();
     console.error(`${nameOf(cell)}: ${JSON.stringify(summarize({ ...results, cells: { [nameOf(cell)]: found } })[nameOf(cell)])}`);
   }
 }
