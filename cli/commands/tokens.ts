@@ -1,6 +1,6 @@
 import { parseDurationMs } from "../../config/duration.ts";
 import { appNameRule, appNameShape } from "../../config/app-config-schema.ts";
-import { formatDeployToken, generateDeployToken, hashSecret, isDeployTokenId } from "../../registry/auth/deploy-token.ts";
+import { formatDeployToken, generateDeployToken, hashSecret, isDeployTokenId } from "../../config/deploy-token.ts";
 import type { DeployTokenView } from "../../workflows/types.ts";
 import { connectControlPlane } from "../control-plane/connect.ts";
 import { createDeployToken, listDeployTokens, revokeDeployToken } from "../control-plane/deploy-tokens.ts";

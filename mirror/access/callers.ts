@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { parseDeployToken } from "../../config/deploy-token.ts";
 import { systemUser } from "../../config/registry-client.ts";
 import type { RegistryAction } from "../../oci/access.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -28,36 +29,41 @@ export type Callers = {
 export type CallersOptions = {
   readonly tokens: Pick<BuildTokens, "verify">;
   readonly logins: DeployLogins;
+  /** by client */
   readonly failedLogins: FailedLogins;
+  /** by org, of those that the registry was asked about: it counts all of them as this host's */
+  readonly failedAtRegistry: FailedLogins;
   readonly systemToken?: string;
   readonly nowMs?: () => number;
 };
 
-const jwtShape = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
-
 /**
- * Tells the tokens of builds and the operator by itself. What is neither is a user's login and goes to the registry, but for an address
- * with too many failures, which is heard only with what was right before: nobody can lock out those who share an address with him.
+ * Tells the tokens of builds and the operator by itself. What looks like a user's deploy token goes to the registry, but for a client or
+ * an org with too many failures, which is heard only with what was right before: nobody can lock out those who share an address with him.
  */
-export function createCallers({ tokens, logins, failedLogins, systemToken, nowMs = Date.now }: CallersOptions): Callers {
+export function createCallers({ tokens, logins, failedLogins, failedAtRegistry, systemToken, nowMs = Date.now }: CallersOptions): Callers {
   const systemHash = systemToken === undefined ? undefined : hashOf(systemToken);
   const isOperator = ({ username, password }: Login) =>
     username === systemUser && systemHash !== undefined && timingSafeEqual(hashOf(password), systemHash);
 
-  const findUser = async (login: Login, about: Repository | undefined, waitMs: number): Promise<Caller | undefined> => {
+  const findUser = async (login: Login, org: string, about: Repository | undefined, clientWaitMs: number): Promise<Caller | undefined> => {
+    if (parseDeployToken(login.password) === undefined) return undefined;
+    const waitMs = Math.max(clientWaitMs, failedAtRegistry.waitMs(org, nowMs()));
     if (waitMs > 0 && !logins.isRemembered(login, about)) throw tooMany(waitMs);
-    if ((await logins.actions(login, about)) === undefined) return undefined;
+    if ((await logins.actions(login, about)) === undefined) {
+      failedAtRegistry.count(org, nowMs());
+      return undefined;
+    }
     return { kind: "deploy", actions: async (repository) => (await logins.actions(login, repository)) ?? [] };
   };
 
   return {
     async identify(login, { org, address, about }) {
       if (isOperator(login)) return { kind: "operator" };
-      const isToken = jwtShape.test(login.password);
-      const scope = isToken ? await tokens.verify(login.password, nowMs()) : undefined;
+      const scope = await tokens.verify(login.password, nowMs());
       if (scope?.org === org) return { kind: "build", scope };
       const waitMs = failedLogins.waitMs(address, nowMs());
-      const user = isToken ? undefined : await findUser(login, about, waitMs);
+      const user = await findUser(login, org, about, waitMs);
       if (user !== undefined) return user;
       if (waitMs > 0) throw tooMany(waitMs);
       failedLogins.count(address, nowMs());

@@ -28,6 +28,8 @@ export async function openAccess(settings: Settings): Promise<MirrorAccess> {
     tokens,
     logins: createDeployLogins({ exchange, registry: new URL(registry.url) }),
     failedLogins: createFailedLogins(),
+    // fewer than the registry takes from one host
+    failedAtRegistry: createFailedLogins({ most: 5 }),
     ...(registry.systemToken === undefined ? {} : { systemToken: registry.systemToken }),
   });
   return {

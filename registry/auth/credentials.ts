@@ -1,7 +1,7 @@
 import { systemUser } from "../../config/registry-client.ts";
 import type { Grant } from "../../oci/access.ts";
 import type { Login } from "../../oci/routes/basic-login.ts";
-import { hasHash, hashSecret, parseDeployToken } from "./deploy-token.ts";
+import { hasHash, hashSecret, parseDeployToken } from "../../config/deploy-token.ts";
 import type { DeployTokenRecord, DeployTokens } from "./deploy-tokens.ts";
 
 /** Who somebody proved to be: `subject` is the id of a deploy token, or the system's user. */

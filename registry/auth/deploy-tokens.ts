@@ -5,7 +5,7 @@ import type { Bucket } from "../bucket/bucket.ts";
 import { formatRecord, parseRecord } from "../bucket/records.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
 import { registryActions } from "../../oci/access.ts";
-import { isDeployTokenId } from "./deploy-token.ts";
+import { isDeployTokenId } from "../../config/deploy-token.ts";
 
 const deployTokenRecord = z.object({
   id: z.string().refine(isDeployTokenId, "expected 16 hex characters"),

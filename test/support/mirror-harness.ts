@@ -5,6 +5,7 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { inject } from "vitest";
 import { orgNamespace } from "../../config/paths.ts";
+import type { OrgAccess } from "../../mirror/access/org-access.ts";
 import { type HostImages, createHostImages } from "../../mirror/images/host-images.ts";
 import { type Orgs, openOrgs } from "../../mirror/orgs.ts";
 import { firstOf } from "../../mirror/pull/readable-store.ts";
@@ -43,6 +44,10 @@ export type HarnessOptions = {
   readonly publicRegistry?: StoreSources["publicRegistry"];
   readonly pushIdleMs?: number;
   readonly brokenIdleMs?: number;
+  /** absent: no credential is asked for */
+  readonly access?: (org: string) => OrgAccess;
+  /** with which the mirror itself reads from upstream */
+  readonly upstreamCredentials?: { readonly username: string; readonly password: string };
 };
 
 let lastAddress = 1 + Math.floor(Math.random() * 200) * 256;
@@ -68,7 +73,11 @@ export async function openMirrorHarness(options: HarnessOptions = {}): Promise<M
   // port 9 is "discard": nothing listens there
   const last = options.upstreamUrl === "none";
   const baseUrl = last ? undefined : options.upstreamUrl;
-  const client = createDistributionClient({ baseUrl: baseUrl ?? "http://127.0.0.1:9", connectTimeoutMs: 500 });
+  const client = createDistributionClient({
+    baseUrl: baseUrl ?? "http://127.0.0.1:9",
+    connectTimeoutMs: 500,
+    ...(options.upstreamCredentials === undefined ? {} : { credentials: options.upstreamCredentials }),
+  });
   stack.defer(() => client[Symbol.dispose]());
   const downMs = 50;
   const sources = {
@@ -86,13 +95,14 @@ export async function openMirrorHarness(options: HarnessOptions = {}): Promise<M
   };
   const idle = options.pushIdleMs === undefined ? {} : { pushIdleMs: options.pushIdleMs };
   const uploads = options.brokenIdleMs === undefined ? {} : { brokenIdleMs: options.brokenIdleMs };
+  const access = options.access === undefined ? {} : { access: options.access };
   const { containerd } = base;
   const scratches: ScratchNamespace[] = [];
   stack.defer(async () => {
     for (const scratch of scratches) await scratch[Symbol.asyncDispose]();
   });
   const orgs = await openOrgs(
-    { containerd, stateDir, ports: [port], snapshotter: "overlayfs", sources, log, ...idle, uploads },
+    { containerd, stateDir, ports: [port], snapshotter: "overlayfs", sources, log, ...idle, uploads, ...access },
     AbortSignal.timeout(30_000),
   );
   stack.use(orgs);

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { createCredentialChecker } from "../../../registry/auth/credentials.ts";
-import { formatDeployToken, generateDeployToken, hashSecret } from "../../../registry/auth/deploy-token.ts";
+import { formatDeployToken, generateDeployToken, hashSecret } from "../../../config/deploy-token.ts";
 import type { DeployTokenRecord } from "../../../registry/auth/deploy-tokens.ts";
 
 const signal = AbortSignal.timeout(8_000);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type IncomingHttpHeaders, request as httpRequest } from "node:http";
 import type { Readable } from "node:stream";
 import { createRegistryApp } from "../../../../registry/app.ts";
-import { formatDeployToken, generateDeployToken, hashSecret } from "../../../../registry/auth/deploy-token.ts";
+import { formatDeployToken, generateDeployToken, hashSecret } from "../../../../config/deploy-token.ts";
 import { type DeployTokenRecord, createDeployTokens } from "../../../../registry/auth/deploy-tokens.ts";
 import { createRegistryAuth } from "../../../../registry/auth/registry-auth.ts";
 import { type Bucket, createBucket } from "../../../../registry/bucket/bucket.ts";

@@ -9,18 +9,23 @@ const systemToken = "of-the-system-0123456789abcdefghij";
 const nowMs = 1_000_000_000_000;
 const login = (password: string, username = "someone") => ({ username, password });
 
-/** Callers over a registry that knows "known", and what it was asked. */
+/** As deploy tokens look, one for each letter. */
+const deployToken = (letter: string): string => `slipway_0123456789abcdef_${letter.repeat(43)}`;
+const known = deployToken("k");
+
+/** Callers over a registry that knows one deploy token, and what it was asked. */
 function lab() {
   const asked: string[] = [];
   const logins: DeployLogins = {
     async actions({ password }) {
       asked.push(password);
-      return password === "known" ? ["pull"] : undefined;
+      return password === known ? ["pull"] : undefined;
     },
-    isRemembered: ({ password }) => password === "known" && asked.includes("known"),
+    isRemembered: ({ password }) => password === known && asked.includes(known),
   };
   const tokens = createBuildTokens(randomBytes(32));
-  const callers = createCallers({ tokens, logins, failedLogins: createFailedLogins({ most: 3 }), systemToken, nowMs: () => nowMs });
+  const failed = { failedLogins: createFailedLogins({ most: 3 }), failedAtRegistry: createFailedLogins({ most: 2 }) };
+  const callers = createCallers({ tokens, logins, ...failed, systemToken, nowMs: () => nowMs });
   const identify = (password: string, { username = "someone", org = "acme", address = "10.0.0.2" } = {}) =>
     callers.identify(login(password, username), { org, address });
   return { asked, tokens, identify };
@@ -46,15 +51,25 @@ describe("callers", () => {
 
   it("that are wrong too often are not heard, but for those that were right before", async () => {
     const { identify, tokens, asked } = lab();
-    await identify("known");
+    await identify(known);
     for (const guess of ["a", "b", "c"]) expect(await identify(guess)).toBeUndefined();
     await expect(identify("d")).rejects.toMatchObject({ code: "TOOMANYREQUESTS" });
     await expect(identify("a.b.c")).rejects.toMatchObject({ code: "TOOMANYREQUESTS" });
-    expect(asked).not.toContain("d");
-    expect(await identify("known")).toMatchObject({ kind: "deploy" });
+    await expect(identify(deployToken("d"))).rejects.toMatchObject({ code: "TOOMANYREQUESTS" });
+    expect(await identify(known)).toMatchObject({ kind: "deploy" });
+    expect(asked).toEqual([known, known]);
     expect(await identify("e", { address: "10.0.0.3" })).toBeUndefined();
     const { token } = await tokens.mint({ org: "acme", app: "web" }, 60_000, nowMs);
     expect(await identify(token)).toMatchObject({ kind: "build" });
     expect(await identify(systemToken, { username: "slipway" })).toEqual({ kind: "operator" });
+  });
+
+  it("of one org do not use up what the registry takes from this host: after some wrong tokens it is not asked", async () => {
+    const { identify, asked } = lab();
+    for (const letter of ["a", "b"]) expect(await identify(deployToken(letter), { address: `10.0.0.${letter}` })).toBeUndefined();
+    await expect(identify(deployToken("c"), { address: "10.0.0.9" })).rejects.toMatchObject({ code: "TOOMANYREQUESTS" });
+    await expect(identify(known)).rejects.toMatchObject({ code: "TOOMANYREQUESTS" });
+    expect(asked).toHaveLength(2);
+    expect(await identify(known, { org: "rival" })).toMatchObject({ kind: "deploy" });
   });
 });
