@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-/** The kernel's clock for files is a few milliseconds behind. */
-const clockStepMs = 50;
+/** The kernel's clock for files is up to a tick behind: 10 ms at 100 Hz. */
+const clockStepMs = 20;
 
 /**
  * Whether applying a layer since `startedAtMs` made folders that its archive does not name. containerd copies their modes and owners from
