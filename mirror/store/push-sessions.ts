@@ -44,6 +44,7 @@ export type PushSessions = AsyncDisposable & {
 
 type Session = {
   readonly lease: string;
+  readonly ns: ContainerdNamespace;
   readonly startedAtMs: number;
   readonly unsettled: Set<Digest>;
   readonly ending: AbortController;
@@ -64,6 +65,7 @@ export function createPushSessions(
     const lease = `${pushLeasePrefix}${randomBytes(12).toString("hex")}`;
     const session: Session = {
       lease,
+      ns: containerd.namespace(namespace, lease),
       startedAtMs: Date.now(),
       unsettled: new Set(),
       users: 0,
@@ -130,7 +132,7 @@ export function createPushSessions(
     return {
       lease: session.lease,
       ended: session.ending.signal,
-      ns: containerd.namespace(namespace, session.lease),
+      ns: session.ns,
       async pin(digest, pinSignal) {
         await addToLease(bare, session.lease, { type: "content", id: digest }, pinSignal);
         session.unsettled.add(digest);
