@@ -4,7 +4,7 @@
  * The chunk is empty afterwards.
  */
 export function releaseMemory({ buffer, byteOffset, length }: Uint8Array): void {
-  // Node 20 lacks `transfer`: a packed install runs on it
-  if (byteOffset !== 0 || length !== buffer.byteLength || !(buffer instanceof ArrayBuffer) || !("transfer" in buffer)) return;
-  buffer.transfer(0);
+  if (byteOffset !== 0 || length !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return;
+  // Node 20 lacks it: a packed install runs on it
+  (buffer as ArrayBuffer & { transfer?(newLength: number): ArrayBuffer }).transfer?.(0);
 }
