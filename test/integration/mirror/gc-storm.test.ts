@@ -82,7 +82,7 @@ function makeImage(random: Random, pool: Pool, name: string, extra: Readonly<Rec
     const named = blobOf(JSON.stringify({ ...(JSON.parse(config.bytes.toString()) as object), author: name }), mediaTypes.imageConfig);
     return { manifest: manifestOf(named, layers, extra), blobs: [...layers, named], isRunnable: true };
   }
-  const layers = Array.from({ length: 1 + random.below(3) }, () => random.pick(pool.layers));
+  const layers = Array.from({ length: 1 + random.below(2) }, () => random.pick(pool.layers));
   return artifactOf(name, layers, extra);
 }
 
