@@ -78,7 +78,7 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
   }
 }
 
-function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering"> {
+function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched"> {
   const client = createRegistryClient(settings, { connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
   const own = createUpstreamStore(client, { downMs: upstreamDownMs, isOurs: true });
   const copies = new Map<string, ReadableStore>();

@@ -12,6 +12,7 @@ import { type Listener, type ListenerState, openListener } from "./serve/listene
 import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { type MirrorLimits, createMirrorLimits } from "./limits/mirror-limits.ts";
 import type { OrgLimits } from "./limits/org-limits.ts";
+import { createBlobFetches } from "./pull/blob-fetches.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
 import { type StoreSources, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
@@ -34,7 +35,7 @@ export type OrgsOptions = {
   /** HTTPS beside HTTP on every port; without them HTTP alone */
   readonly certificates?: Certificates;
   readonly snapshotter: string;
-  readonly sources: Omit<StoreSources, "org" | "local" | "remembering">;
+  readonly sources: Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched">;
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
@@ -62,6 +63,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   const served = new Map<string, Promise<Served>>();
   const limits = options.limits ?? createMirrorLimits({ containerd });
   const applyTurns = createApplyTurns({ room: limits.space });
+  const fetches = createBlobFetches({ dir: path.join(stateDir, "fetching") });
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(org: string): Promise<Served> {
@@ -90,7 +92,14 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
         if (found.listeners.has(address)) continue;
         const remembering: StoreSources["remembering"] = (host, source) =>
           createRememberingStore(source, path.join(stateDir, "remembered", org, host));
-        const store = selectStore.bind(undefined, { ...sources, org, local: found.store, remembering });
+        const store = selectStore.bind(undefined, {
+          ...sources,
+          org,
+          local: found.store,
+          fetched: found.store.fetched,
+          fetches,
+          remembering,
+        });
         found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls, ...accessOf(org) }));
       }
       return found;
@@ -141,6 +150,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       await Promise.allSettled(
         [...current.values()].map(async ({ listeners, store }) => {
           await Promise.allSettled([...listeners.values()].map((listener) => listener[Symbol.asyncDispose]()));
+          await fetches[Symbol.asyncDispose]();
           await store[Symbol.asyncDispose]();
         }),
       );

@@ -3,6 +3,9 @@ import { DistributionError } from "../../oci/errors.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
 import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
 import type { DistributionStore } from "../../oci/store.ts";
+import type { FetchedContent } from "../store/fetched-content.ts";
+import type { BlobFetches, NamedSource } from "../pull/blob-fetches.ts";
+import { fetchingStore } from "../pull/fetching-store.ts";
 import { type ReadableStore, firstOf, readOnly } from "../pull/readable-store.ts";
 
 export type StoreSources = {
@@ -15,6 +18,10 @@ export type StoreSources = {
   readonly publicRegistry: (host: string) => ReadableStore | undefined;
   /** what was read on behalf of another registry is kept for the time when it cannot be asked */
   readonly remembering: (host: string, source: ReadableStore) => ReadableStore;
+  /** fetches each blob once, however many want it */
+  readonly fetches: BlobFetches;
+  /** what takes in the org's own content that was fetched */
+  readonly fetched: FetchedContent;
   readonly imageHost: string;
 };
 
@@ -38,8 +45,9 @@ function isOwn(org: string, endpoint: DistributionEndpoint): boolean {
   return "repository" in endpoint && endpoint.repository.startsWith(`${org}/`);
 }
 
-function ofOwnRepositories({ local, upstream }: StoreSources): DistributionStore {
-  const durable = upstream();
+function ofOwnRepositories({ org, local, upstream, fetches, fetched }: StoreSources): DistributionStore {
+  const source = { name: "upstream", store: upstream() };
+  const durable = fetchingStore({ scope: org, sources: [source], fetches, fetched });
   const readable = firstOf([local, durable]);
   return {
     ...local,
@@ -71,10 +79,13 @@ function orAbsent(source: ReadableStore): ReadableStore {
 }
 
 /** Pulls on behalf of another registry: from the copies upstream holds of it, then from itself. */
-function ofOtherRegistry({ upstream, publicRegistry, remembering }: StoreSources, host: string): DistributionStore {
-  const sources = [hasCopies(host) ? upstream(host) : undefined, publicRegistry(host)].filter((source) => source !== undefined);
-  return readOnly(sources.length === 0 ? firstOf([]) : remembering(host, firstOf(sources)));
+function ofOtherRegistry(stores: StoreSources, host: string): DistributionStore {
+  const { org, upstream, publicRegistry, remembering, fetches } = stores;
+  const sources = [...named("upstream", hasCopies(host) ? upstream(host) : undefined), ...named(host, publicRegistry(host))];
+  return readOnly(sources.length === 0 ? firstOf([]) : remembering(host, fetchingStore({ scope: `${org} ${host}`, sources, fetches })));
 }
+
+const named = (name: string, store: ReadableStore | undefined): NamedSource[] => (store === undefined ? [] : [{ name, store }]);
 
 /**
  * A registry host has a dot and no org's name has one: else `?ns=<another org>` would read that org's repositories upstream. One with

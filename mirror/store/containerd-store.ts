@@ -4,6 +4,7 @@ import type { DistributionStore } from "../../oci/store.ts";
 import { createBlobStore } from "./blob-store.ts";
 import type { Intake } from "./intake.ts";
 import { createDeletes } from "./deletion.ts";
+import { type FetchedContent, createFetchedContent } from "./fetched-content.ts";
 import { createManifestStore } from "./manifest-store.ts";
 import { createPushSessions } from "./push-sessions.ts";
 import { createReferrerStore } from "./referrers.ts";
@@ -29,7 +30,11 @@ export type ContainerdStoreOptions = {
   readonly intake?: Intake;
 };
 
-export type ContainerdStore = DistributionStore & AsyncDisposable;
+export type ContainerdStore = DistributionStore &
+  AsyncDisposable & {
+    /** where what is fetched from upstream comes in */
+    readonly fetched: FetchedContent;
+  };
 
 /**
  * The Distribution store of one org over its containerd namespace, which must exist. Its end aborts every upload, removes
@@ -47,14 +52,18 @@ export function createContainerdStore(options: ContainerdStoreOptions): Containe
     options.uploads,
   );
   const parts = { ...options, ns, sessions, turns: createRepositoryTurns() };
+  const manifestParts = { ...parts, unpacker: createUnpacker({ ...options, arrivals }) };
+  const fetched = createFetchedContent({ ...manifestParts, ...limits });
   return {
     blobs: createBlobStore(parts),
     uploads,
-    manifests: createManifestStore({ ...parts, unpacker: createUnpacker({ ...options, arrivals }) }),
+    manifests: createManifestStore(manifestParts),
+    fetched,
     referrers: createReferrerStore(parts),
     deletes: createDeletes(parts),
     async [Symbol.asyncDispose]() {
       await uploads[Symbol.asyncDispose]();
+      await fetched[Symbol.asyncDispose]();
       await arrivals[Symbol.asyncDispose]();
       await sessions[Symbol.asyncDispose]();
     },

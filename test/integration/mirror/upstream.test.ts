@@ -111,12 +111,16 @@ describe("the mirror in front of a registry", () => {
     expect((await fetch(`${down.baseUrl}/v2/${repository}/blobs/${digestOf("unknown")}`)).status).toBe(503);
   });
 
-  it("breaks the connection when upstream sends other bytes than the digest names", async () => {
+  it("breaks the connection, or answers an error, when upstream sends other bytes than the digest names", async () => {
     await using liar = await startLiar(Buffer.alloc(512 * 1024, "x"));
     await using mistaken = await openMirrorHarness({ upstreamUrl: liar.url });
     const trusting = await mistaken.org(orgName("trusting"));
     const answer = await fetch(`${trusting.baseUrl}/v2/${trusting.repository("app")}/blobs/${digestOf("something else")}`);
-    await expect(answer.arrayBuffer()).rejects.toThrow();
+    const isWhole = answer.arrayBuffer().then(
+      () => answer.ok,
+      () => false,
+    );
+    expect(await isWhole).toBe(false);
   });
 
   it("pulls on behalf of another registry from upstream's copies first, then from that registry itself", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { createBlobFetches } from "../../../mirror/pull/blob-fetches.ts";
 import { firstOf } from "../../../mirror/pull/readable-store.ts";
 import { type StoreSources, selectStore } from "../../../mirror/serve/select-store.ts";
 import { digestOf } from "../../../oci/digest.ts";
@@ -23,6 +24,8 @@ function ask(method: string, path: string, ns?: string): { store: DistributionSt
       return undefined;
     },
     remembering: (_host, source) => source,
+    fetches: createBlobFetches({ dir: "unused" }),
+    fetched: { keep: async () => undefined, expect: () => undefined, [Symbol.asyncDispose]: async () => undefined },
   };
   const endpoint = parseDistributionPath(method, path)!;
   return { store: selectStore(sources, method, ns === undefined ? { endpoint } : { endpoint, ns }), asked };

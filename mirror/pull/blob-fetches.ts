@@ -1,0 +1,260 @@
+import { createHash } from "node:crypto";
+import { type Readable, addAbortSignal } from "node:stream";
+import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { BlobContent, ByteRange } from "../../oci/store.ts";
+import { clipRange } from "../store/blob-store.ts";
+import type { ReadableStore } from "./readable-store.ts";
+import { createSourceOrder } from "./source-order.ts";
+import { type Spool, openSpool } from "./spool.ts";
+import { WrongContentError } from "./verified-body.ts";
+
+export type NamedSource = { readonly name: string; readonly store: ReadableStore };
+
+/** Where the bytes of a fetch go beside its readers. What fails there fails no reader: nothing of it rejects. */
+export type Keeper = {
+  write(chunk: Uint8Array): Promise<void>;
+  commit(sizeBytes: number): Promise<void>;
+  /** Lets go of all it holds; after `commit` it undoes nothing. */
+  abort(): Promise<void>;
+};
+
+export type FetchRequest = {
+  /** only those of one scope share a fetch: the org, and the registry that is asked */
+  readonly scope: string;
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly sources: readonly NamedSource[];
+  /** Undefined when there is no room: then the bytes only pass through. */
+  readonly keep?: (sizeBytes: number) => Promise<Keeper | undefined>;
+};
+
+/** Blobs that are fetched from elsewhere, each once however many want it. */
+export type BlobFetches = AsyncDisposable & {
+  /** @throws DistributionError BLOB_UNKNOWN when no source has it, UNAVAILABLE when one cannot tell. */
+  read(request: FetchRequest, range: ByteRange | undefined, signal: AbortSignal): Promise<BlobContent>;
+  isFetching(request: FetchRequest): boolean;
+};
+
+type Fetch = {
+  readonly sizeBytes: number;
+  readonly spool: Spool;
+  /** settles with the last byte */
+  readonly whole: Promise<void>;
+  /** settles when it is kept, or will not be; never rejects */
+  readonly ended: Promise<void>;
+};
+type Entry = {
+  readonly started: Promise<Fetch>;
+  readonly stop: AbortController;
+  wanted: number;
+  /** all bytes are here and right; they may still be on their way to where they are kept */
+  isWhole: boolean;
+};
+
+/** A source may break off so often without a byte in between before the fetch is given up. */
+const mostFruitless = 4;
+
+/**
+ * A source that breaks off is followed by the next, which sends the rest; the same one is asked again when there is no other. One that
+ * sent wrong bytes is asked last for a while. A fetch ends when nobody wants it any more.
+ */
+export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetches {
+  const running = new Map<string, Entry>();
+  const order = createSourceOrder();
+
+  function join(request: FetchRequest): { readonly started: Promise<Fetch>; readonly leave: () => void } {
+    const key = [request.scope, request.repository, request.digest].join(" ");
+    const entry = running.get(key) ?? begin(request, key);
+    entry.wanted += 1;
+    let hasLeft = false;
+    return {
+      started: entry.started,
+      leave() {
+        if (!hasLeft) entry.wanted -= 1;
+        hasLeft = true;
+        if (entry.wanted > 0 || entry.isWhole) return;
+        entry.stop.abort(new Error("nobody wants it any more"));
+        forget(key, entry);
+      },
+    };
+  }
+
+  function forget(key: string, entry: Entry): void {
+    if (running.get(key) === entry) running.delete(key);
+  }
+
+  function begin(request: FetchRequest, key: string): Entry {
+    const stop = new AbortController();
+    const started = start(request, stop.signal);
+    const entry: Entry = { started, stop, wanted: 0, isWhole: false };
+    running.set(key, entry);
+    started
+      .then(async ({ whole, ended }) => {
+        // readers hear of a failure from the spool
+        entry.isWhole = await whole.then(
+          () => true,
+          () => false,
+        );
+        await ended;
+      })
+      .catch(() => undefined)
+      .finally(() => forget(key, entry));
+    return entry;
+  }
+
+  async function start(request: FetchRequest, signal: AbortSignal): Promise<Fetch> {
+    const found = await firstThatHas(order.of(request.digest, request.sources), request, signal);
+    const { sizeBytes } = found.content;
+    try {
+      const spool = await openSpool({ dir, sizeBytes });
+      const keeping = request.keep?.(sizeBytes) ?? Promise.resolve(undefined);
+      const whole = keeping.then((keeper) => receive({ request, found, spool, sizeBytes, signal }, order, keeper));
+      return { sizeBytes, spool, whole, ended: finish({ spool, whole, keeping, sizeBytes, body: found.content.body }) };
+    } catch (error) {
+      found.content.body.destroy();
+      throw error;
+    }
+  }
+
+  return {
+    async read(request, range, signal) {
+      const { started, leave } = join(request);
+      signal.addEventListener("abort", leave, { once: true });
+      try {
+        const { spool, sizeBytes } = await started;
+        signal.throwIfAborted();
+        const clipped = range === undefined ? undefined : clipRange(range, sizeBytes);
+        const body = spool.read(clipped?.first ?? 0, clipped?.last ?? sizeBytes - 1);
+        body.once("close", () => {
+          signal.removeEventListener("abort", leave);
+          leave();
+        });
+        return { sizeBytes, ...(clipped === undefined ? {} : { range: clipped }), body };
+      } catch (error) {
+        signal.removeEventListener("abort", leave);
+        leave();
+        throw error;
+      }
+    },
+    isFetching: ({ scope, repository, digest }) => running.has([scope, repository, digest].join(" ")),
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled(
+        [...running.values()].map(async ({ started, stop }) => {
+          stop.abort(new Error("the mirror stops"));
+          await (
+            await started
+          ).ended;
+        }),
+      );
+    },
+  };
+}
+
+type Finish = Pick<Fetch, "sizeBytes" | "spool" | "whole"> & { readonly keeping: Promise<Keeper | undefined>; readonly body: Readable };
+
+async function finish({ sizeBytes, spool, whole, keeping, body }: Finish): Promise<void> {
+  const keeper = await keeping.catch(() => undefined);
+  try {
+    await whole;
+    spool.complete();
+    await keeper?.commit(sizeBytes);
+  } catch (error) {
+    // an error answer for who has heard nothing yet, a broken connection for the others
+    spool.fail(new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause: error }));
+  } finally {
+    body.destroy();
+    await keeper?.abort();
+    await spool.close();
+  }
+}
+
+type Found = { readonly source: NamedSource; readonly content: BlobContent };
+type Work = {
+  readonly request: FetchRequest;
+  readonly found: Found;
+  readonly spool: Spool;
+  readonly sizeBytes: number;
+  readonly signal: AbortSignal;
+};
+
+/** Takes all bytes, from as many sources as it needs. */
+async function receive(work: Work, order: ReturnType<typeof createSourceOrder>, keeper: Keeper | undefined): Promise<void> {
+  const { request, spool, sizeBytes, signal } = work;
+  const hash = createHash(digestAlgorithm(request.digest));
+  const contributed = new Set<string>();
+  let found: Found | undefined = work.found;
+  let fruitless = 0;
+  while (spool.writtenBytes < sizeBytes || found !== undefined) {
+    const before = spool.writtenBytes;
+    const { source, content }: Found = found ?? (await nextAt(work, order.of(request.digest, request.sources, contributed)));
+    found = undefined;
+    contributed.add(source.name);
+    try {
+      for await (const chunk of restOf(content, before)) {
+        signal.throwIfAborted();
+        if (spool.writtenBytes + chunk.length > sizeBytes) throw new WrongContentError(`Cannot fetch blob: more than ${sizeBytes} bytes`);
+        hash.update(chunk);
+        await Promise.all([spool.append(chunk), keeper?.write(chunk)]);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof WrongContentError) {
+        order.lied(request.digest, contributed);
+        throw error;
+      }
+      if (spool.writtenBytes === sizeBytes) break;
+      if (fruitless + 1 >= mostFruitless && spool.writtenBytes === before) throw error;
+    } finally {
+      content.body.destroy();
+    }
+    fruitless = spool.writtenBytes > before ? 0 : fruitless + 1;
+    if (fruitless > mostFruitless)
+      throw new DistributionError("UNAVAILABLE", { digest: request.digest, reason: "its sources send nothing" });
+  }
+  const foundHash = hash.digest("hex");
+  if (foundHash === digestEncoded(request.digest)) return;
+  order.lied(request.digest, contributed);
+  throw new WrongContentError(`Cannot fetch blob: ${[...contributed].join(" and ")} sent "${foundHash}", expected "${request.digest}"`);
+}
+
+/** What a source without ranges sends again is skipped. */
+async function* restOf(content: BlobContent, offset: number): AsyncGenerator<Buffer> {
+  let skipBytes = content.range === undefined ? offset : 0;
+  for await (const chunk of content.body as AsyncIterable<Buffer>) {
+    const rest = chunk.subarray(Math.min(skipBytes, chunk.length));
+    skipBytes -= chunk.length - rest.length;
+    if (rest.length > 0) yield rest;
+  }
+}
+
+/** Asks for what is missing. */
+function nextAt({ request, spool, sizeBytes, signal }: Work, sources: readonly NamedSource[]): Promise<Found> {
+  const offset = spool.writtenBytes;
+  return firstThatHas(sources, request, signal, { offset, sizeBytes });
+}
+
+async function firstThatHas(
+  sources: readonly NamedSource[],
+  { repository, digest }: FetchRequest,
+  signal: AbortSignal,
+  rest?: { readonly offset: number; readonly sizeBytes: number },
+): Promise<Found> {
+  const range = rest === undefined || rest.offset === 0 ? undefined : { first: rest.offset };
+  let failure: unknown;
+  for (const source of sources) {
+    try {
+      const content = await source.store.blobs.read(repository, digest, range, signal);
+      addAbortSignal(signal, content.body);
+      const begins = content.range?.first ?? range?.first;
+      if (begins === range?.first && (rest === undefined || content.sizeBytes === rest.sizeBytes)) return { source, content };
+      content.body.destroy();
+      failure ??= new DistributionError("UNAVAILABLE", { digest, reason: `${source.name} has another blob or sends another part of it` });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DistributionError && error.code === "BLOB_UNKNOWN")) failure ??= error;
+    }
+  }
+  throw failure ?? new DistributionError("BLOB_UNKNOWN", { digest });
+}

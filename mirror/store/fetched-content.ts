@@ -1,0 +1,202 @@
+import { randomBytes } from "node:crypto";
+import { type ContentWriter, openContentWriter, statBlob } from "../../containerd/content.ts";
+import { getImage, putImage } from "../../containerd/images.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import { childrenOf, parseManifest } from "../../oci/manifest.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { ManifestContent } from "../../oci/store.ts";
+import type { Keeper } from "../pull/blob-fetches.ts";
+import { fetchedLabels } from "../pull/fetched-record.ts";
+import type { MirrorLog } from "../unpack/unpack-pushed.ts";
+import { type Intake, type UploadIntake, unlimitedIntake } from "./intake.ts";
+import { imageNames, membership } from "./org-repository.ts";
+import type { PushSession } from "./push-sessions.ts";
+import { isLeaseGone } from "./storage-error.ts";
+import { uploadRefPrefix } from "./upload-store.ts";
+import { type ManifestStoreParts, writeManifest } from "./write-manifest.ts";
+
+/** What was fetched from elsewhere for the org's own repositories, on its way to be content like any other. */
+export type FetchedContent = AsyncDisposable & {
+  /** Takes in a blob under the lease of its repository. Undefined when there is no room for it. */
+  keep(repository: Repository, digest: Digest, sizeBytes: number): Promise<Keeper | undefined>;
+  /** A manifest that upstream has: it is stored, unpacked and gets its record as soon as all beneath it is here. */
+  expect(repository: Repository, manifest: ManifestContent): void;
+};
+
+export type FetchedContentParts = ManifestStoreParts & { readonly intake?: Intake; readonly log: MirrorLog };
+
+type Expected = { readonly repository: Repository; readonly manifest: ManifestContent; readonly children: ReadonlySet<Digest> };
+
+/** Manifests whose blobs nobody asked for make room for others. */
+const mostExpected = 32;
+const storeTimeoutMs = 10 * 60_000;
+
+/**
+ * A manifest comes last, as in a push: a pusher that hears of one that is here sends nothing beneath it. What no manifest takes over
+ * goes with the lease.
+ */
+export function createFetchedContent(parts: FetchedContentParts): FetchedContent {
+  const expected = new Map<string, Expected>();
+  const stopping = new AbortController();
+  let turn: Promise<void> = Promise.resolve();
+
+  function complete(one: Expected): void {
+    turn = turn
+      .then(() => storeWhenWhole(one))
+      .catch((error: unknown) => {
+        if (stopping.signal.aborted) return;
+        parts.log.warn({ err: error, org: parts.org, repository: one.repository }, "cannot keep an image that was fetched");
+      });
+  }
+
+  async function storeWhenWhole(one: Expected): Promise<void> {
+    const { repository, manifest } = one;
+    const key = keyOf(repository, manifest.descriptor.digest);
+    if (expected.get(key) !== one) return;
+    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(storeTimeoutMs)]);
+    for (const digest of one.children) {
+      const stat = await statBlob(parts.ns, digest, signal);
+      if (stat === undefined || !membership.includes(repository, stat)) return;
+    }
+    expected.delete(key);
+    await storeFetched(parts, one, signal);
+  }
+
+  return {
+    async keep(repository, digest, sizeBytes) {
+      try {
+        return await openKeeper(parts, { repository, digest, sizeBytes }, () => {
+          for (const one of expected.values()) if (one.repository === repository && one.children.has(digest)) complete(one);
+        });
+      } catch (error) {
+        parts.log.warn({ err: error, org: parts.org, repository, digest }, "cannot keep a blob that is fetched: it passes through");
+        return undefined;
+      }
+    },
+    expect(repository, manifest) {
+      const key = keyOf(repository, manifest.descriptor.digest);
+      const children = childrenIn(manifest);
+      if (expected.has(key) || children === undefined) return;
+      const [oldest] = expected.keys();
+      if (oldest !== undefined && expected.size >= mostExpected) expected.delete(oldest);
+      const one = { repository, manifest, children };
+      expected.set(key, one);
+      complete(one);
+    },
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await turn;
+    },
+  };
+}
+
+const keyOf = (repository: Repository, digest: Digest): string => `${repository}@${digest}`;
+
+/** Undefined for what could not be stored anyway. */
+function childrenIn({ descriptor, bytes }: ManifestContent): ReadonlySet<Digest> | undefined {
+  try {
+    return new Set(childrenOf(parseManifest(bytes, descriptor.mediaType)).map(({ digest }) => digest));
+  } catch {
+    return undefined;
+  }
+}
+
+/** As a push by digest; then its record says that it can be fetched again. */
+async function storeFetched(parts: FetchedContentParts, { repository, manifest }: Expected, signal: AbortSignal): Promise<void> {
+  const { descriptor, bytes } = manifest;
+  const name = imageNames.byDigest(parts.imageHost, repository, descriptor.digest);
+  const before = await statBlob(parts.ns, descriptor.digest, signal);
+  if (before !== undefined && membership.manifestType(repository, before) !== undefined) return;
+  const push = {
+    repository,
+    reference: { kind: "digest", digest: descriptor.digest } as const,
+    mediaType: descriptor.mediaType,
+    bytes,
+    tags: [],
+  };
+  await writeManifest(parts, push, signal);
+  await parts.turns.change(repository, async (changing) => {
+    const record = await getImage(parts.ns, name, changing);
+    // a tag has come to name it
+    if (record === undefined) return;
+    await putImage(parts.ns, { ...record, labels: fetchedLabels("upstream", Date.now()) }, changing);
+  });
+}
+
+type Blob = { readonly repository: Repository; readonly digest: Digest; readonly sizeBytes: number };
+
+async function openKeeper(parts: FetchedContentParts, blob: Blob, onStored: () => void): Promise<Keeper> {
+  const signal = AbortSignal.timeout(storeTimeoutMs);
+  const intake = await (parts.intake ?? unlimitedIntake).open(signal);
+  try {
+    const session = await parts.sessions.join(blob.repository, signal);
+    const ref = `${uploadRefPrefix}${randomBytes(24).toString("base64url")}`;
+    const writer = openContentWriter(session.ns, { ref }, new AbortController().signal);
+    return createKeeper(parts, { ...blob, intake, session, writer, onStored });
+  } catch (error) {
+    intake[Symbol.dispose]();
+    throw error;
+  }
+}
+
+type Open = Blob & {
+  readonly intake: UploadIntake;
+  readonly session: PushSession & AsyncDisposable;
+  readonly writer: ContentWriter;
+  readonly onStored: () => void;
+};
+
+function createKeeper({ log, org }: FetchedContentParts, open: Open): Keeper {
+  const { repository, digest, intake, session, writer } = open;
+  const ending = new AbortController();
+  let isOver = false;
+
+  async function release(): Promise<void> {
+    if (isOver) return;
+    isOver = true;
+    ending.abort();
+    try {
+      await writer.abort();
+    } catch (error) {
+      // what is half-written goes with the lease
+      log.warn({ err: error, org, repository, digest }, "cannot abort the ingest of a blob");
+    } finally {
+      intake[Symbol.dispose]();
+      await leave(session);
+    }
+  }
+
+  /** A lease that cannot be deleted now expires. */
+  async function leave(joined: AsyncDisposable): Promise<void> {
+    try {
+      await joined[Symbol.asyncDispose]();
+    } catch (error) {
+      log.warn({ err: error, org, repository }, "cannot end the lease of what was fetched");
+    }
+  }
+
+  async function attempt(task: () => Promise<void> | undefined): Promise<void> {
+    if (isOver) return;
+    try {
+      await task();
+    } catch (error) {
+      if (isLeaseGone(error)) session.retire();
+      if (!(error instanceof DistributionError)) log.warn({ err: error, org, repository, digest }, "cannot keep a blob that is fetched");
+      await release();
+    }
+  }
+
+  return {
+    write: (chunk) => attempt(() => intake.pass(chunk.length, () => writer.write(chunk), ending.signal)),
+    commit: (sizeBytes) =>
+      attempt(async () => {
+        await writer.commit({ digest, sizeBytes, labels: membership.blobLabels(repository) });
+        session.wrote(digest);
+        intake.stored(digest, sizeBytes);
+        await release();
+        open.onStored();
+      }),
+    abort: release,
+  };
+}

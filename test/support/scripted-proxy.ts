@@ -1,0 +1,62 @@
+import { type IncomingMessage, type ServerResponse, createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** Stands in front of a registry, counts what is asked for, and cuts, changes or refuses answers as it is told. */
+export type ScriptedProxy = AsyncDisposable & {
+  readonly url: string;
+  /** GETs of blobs: the path, and where the asked range begins */
+  readonly blobs: { readonly path: string; readonly first: number }[];
+  readonly script: {
+    /** every connection is closed without an answer */
+    isDown: boolean;
+    /** the next blob is cut off after so many bytes */
+    cutNextAfterBytes?: number | undefined;
+    /** a byte of every blob is changed */
+    lies: boolean;
+  };
+};
+
+export async function startScriptedProxy(registryUrl: string): Promise<ScriptedProxy> {
+  const blobs: { path: string; first: number }[] = [];
+  const script: ScriptedProxy["script"] = { isDown: false, lies: false };
+
+  function pass(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const url = new URL(incoming.url ?? "/", registryUrl);
+    const isBlob = incoming.method === "GET" && url.pathname.includes("/blobs/");
+    if (isBlob) blobs.push({ path: url.pathname, first: Number(/bytes=(\d+)/.exec(incoming.headers.range ?? "")?.[1] ?? 0) });
+    const cutAfterBytes = isBlob ? (script.cutNextAfterBytes ?? Infinity) : Infinity;
+    if (isBlob) script.cutNextAfterBytes = undefined;
+    const upstream = request(url, { method: incoming.method ?? "GET", headers: { ...incoming.headers, host: url.host } }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+      let sentBytes = 0;
+      answer.on("data", (chunk: Buffer) => {
+        if (isBlob && script.lies && sentBytes === 0) chunk[0] = chunk[0]! ^ 1;
+        const part = chunk.subarray(0, cutAfterBytes - sentBytes);
+        sentBytes += part.length;
+        outgoing.write(part, () => {
+          if (sentBytes >= cutAfterBytes) outgoing.destroy();
+        });
+      });
+      answer.once("end", () => {
+        if (sentBytes < cutAfterBytes) outgoing.end();
+      });
+    });
+    upstream.once("error", () => outgoing.destroy());
+    incoming.pipe(upstream);
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    if (script.isDown) incoming.destroy();
+    else pass(incoming, outgoing);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    blobs,
+    script,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
