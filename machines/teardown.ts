@@ -9,6 +9,7 @@ import { bridgePrefix } from "./network/address-plan.ts";
 import { restoreForwarding } from "./network/forwarding.ts";
 import { loadRules } from "./network/load-rules.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
+import { guardTable } from "./network/port-guard.ts";
 import { tableName } from "./network/ruleset.ts";
 import { ProgramError, runProgram } from "./run-program.ts";
 import { stopTask } from "./stop-task.ts";
@@ -68,8 +69,8 @@ async function removeLink(link: string, signal: AbortSignal): Promise<void> {
 
 async function removeTable(settings: Settings, signal: AbortSignal): Promise<void> {
   // naming a table makes it, so that deleting one that is not there is no error
-  const table = `inet ${tableName(settings.instance)}`;
-  await loadRules(settings, `table ${table}\ndelete table ${table}\n`, signal);
+  const tables = [`inet ${tableName(settings.instance)}`, guardTable(settings.instance)];
+  await loadRules(settings, tables.map((table) => `table ${table}\ndelete table ${table}\n`).join(""), signal);
 }
 
 async function otherInstancesRoute(): Promise<boolean> {
