@@ -72,7 +72,7 @@ const worker = await Worker.create({
       imageHost: settings.registry.imageHost,
       mirrorAddress: `_api.internal:${settings.mirror.port}`,
       ensureOrg,
-      mintToken: mirror.mintToken,
+      mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
     }),
     ...createImageActivities({
       containerd,
