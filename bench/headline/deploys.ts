@@ -20,7 +20,10 @@ export type Deploy = { readonly source: Buffer; readonly imageName: string; read
 
 export type DeployTools = { readonly builder: Builder; readonly containerd: Containerd; readonly binDir: string };
 
-/** The builder pushes to the far registry, and containerd pulls from there and unpacks; several side by side share one builder. */
+/**
+ * The builder pushes to the far registry, and containerd pulls from there and unpacks; several side by side share one builder. Pulled by the
+ * client, not by the transfer service, which fetches a layer for one namespace at a time and has the others wait.
+ */
 export async function deployDirectly(tools: DeployTools, deploys: readonly Deploy[]): Promise<DeployTimes[]> {
   const { builder, containerd, binDir } = tools;
   const signal = AbortSignal.timeout(limitMs);
@@ -32,7 +35,19 @@ export async function deployDirectly(tools: DeployTools, deploys: readonly Deplo
     deploys.map(async ({ source, imageName, namespace }) => {
       await builder.build(source, imageName, signal);
       const pushedAtMs = performance.now();
-      const argv = ["-a", containerd.socket, "-n", namespace, "images", "pull", "--plain-http", "--snapshotter", snapshotter, imageName];
+      const argv = [
+        "-a",
+        containerd.socket,
+        "-n",
+        namespace,
+        "images",
+        "pull",
+        "--local",
+        "--plain-http",
+        "--snapshotter",
+        snapshotter,
+        imageName,
+      ];
       await run(path.join(binDir, "ctr"), argv, { signal, maxBuffer: 64 << 20 });
       const endedAtMs = performance.now();
       await requireReady(containerd, namespace, imageName, signal);
