@@ -85,7 +85,8 @@ export function openWriteStream(
     send: (request, data) => put(toBinary(WriteContentRequestSchema, create(WriteContentRequestSchema, request)), data),
     write: (offsetBytes, data) => put(writeFields(offsetBytes), data),
     end: () => void stream.end(),
-    cancel: () => stream.close(constants.NGHTTP2_CANCEL),
+    // a reset alone waits behind what a containerd that stands still does not read; the connection has no other stream
+    cancel: () => connection.destroy(undefined, constants.NGHTTP2_CANCEL),
   };
 }
 
