@@ -121,6 +121,17 @@ export const settingsSchema = z.strictObject({
       .optional(),
     /** certificate for HTTPS, read anew when the files change; absent: one of this instance's own CA, `<dataDir>/mirror/tls/ca.pem` */
     tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    /** how hosts of one registry pull from each other (docs/mirror.md, "Peers"); wants `registry.systemToken`; absent: they do not */
+    peer: z
+      .strictObject({
+        /** for the mirrors of other hosts alone: no org's network leads there */
+        listen: z.strictObject({ host: z.string(), port }),
+        /** where they reach it */
+        url: z.url({ protocol: /^https?$/ }).max(300),
+        /** HTTPS instead of HTTP; `url` then begins with https */
+        tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+      })
+      .optional(),
     /** what an org may take of this host (docs/mirror.md, "Limits"); what is absent has its default */
     limits: mirrorLimits.optional(),
   }),

@@ -14,6 +14,7 @@ import { openAccess } from "./access/open-access.ts";
 import { openAdmin } from "./admin.ts";
 import { createMirrorLimits, openFreeSpace } from "./limits/mirror-limits.ts";
 import { openOrgs } from "./orgs.ts";
+import { openPeers } from "./peers/open-peers.ts";
 import { createPublicRegistries } from "./pull/public-registries.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
 import { type StoreSources, copyOf } from "./serve/select-store.ts";
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
   const space = await openFreeSpace({ containerd, snapshotter, ...(floor === undefined ? {} : { freeBytes: floor }) }, stopping.signal);
   await using access = await openAccess(settings);
   if (access.of === undefined) log.warn('whoever is in an org\'s network may pull and push all of the org: mirror.auth is not "tokens"');
+  await using peering = openPeers(settings, log);
   await using orgs = await openOrgs(
     {
       containerd,
@@ -50,11 +52,13 @@ async function main(): Promise<void> {
       limits: createMirrorLimits({ containerd, space, settings: settings.mirror.limits ?? {} }),
       snapshotter,
       sources: createSources(settings),
+      ...(peering === undefined ? {} : { peers: peering.peers }),
       ...(access.of === undefined ? {} : { access: access.of }),
       log,
     },
     stopping.signal,
   );
+  await peering?.serve((org) => orgs.local(org), log, stopping.signal);
   await using _admin = await openAdmin({ orgs, tokens: access.tokens }, settings.mirror.adminSocket);
   announceReady(settings.runDir, "mirror");
   log.info({ orgs: orgs.list(), ports }, "serving");
@@ -78,7 +82,7 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
   }
 }
 
-function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched"> {
+function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched" | "peers"> {
   const client = createRegistryClient(settings, { connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
   const own = createUpstreamStore(client, { downMs: upstreamDownMs, isOurs: true });
   const copies = new Map<string, ReadableStore>();

@@ -13,7 +13,9 @@ import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { type MirrorLimits, createMirrorLimits } from "./limits/mirror-limits.ts";
 import type { OrgLimits } from "./limits/org-limits.ts";
 import { createBlobFetches } from "./pull/blob-fetches.ts";
+import type { ReadableStore } from "./pull/readable-store.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
+import type { Peers } from "./peers/peers.ts";
 import { type StoreSources, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
 import { createApplyTurns } from "./unpack/apply-turns.ts";
@@ -35,7 +37,9 @@ export type OrgsOptions = {
   /** HTTPS beside HTTP on every port; without them HTTP alone */
   readonly certificates?: Certificates;
   readonly snapshotter: string;
-  readonly sources: Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched">;
+  readonly sources: Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched" | "peers">;
+  /** other hosts' mirrors; absent: they are not asked */
+  readonly peers?: Peers;
   readonly log: MirrorLog;
   readonly pushIdleMs?: number;
   readonly uploads?: UploadTimes;
@@ -50,6 +54,8 @@ export type Orgs = AsyncDisposable & {
   /** Serves the org on exactly these addresses; answers once it does, and remembers it over restarts. */
   put(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
   list(): readonly OrgState[];
+  /** What this host itself has of an org; undefined when it does not serve it. */
+  local(org: string): ReadableStore | undefined;
 };
 
 type Served = { readonly store: ContainerdStore; readonly limits: OrgLimits; readonly listeners: Map<string, Listener> };
@@ -63,6 +69,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   const served = new Map<string, Promise<Served>>();
   const limits = options.limits ?? createMirrorLimits({ containerd });
   const applyTurns = createApplyTurns({ room: limits.space });
+  const { peers } = options;
   const fetches = createBlobFetches({ dir: path.join(stateDir, "fetching") });
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -72,7 +79,14 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     await sweepPushes(containerd, org, limit);
     const ofOrg = limits.of(org);
     return {
-      store: createContainerdStore({ ...options, org, imageHost: sources.imageHost, applyTurns, intake: ofOrg.intake }),
+      store: createContainerdStore({
+        ...options,
+        org,
+        imageHost: sources.imageHost,
+        applyTurns,
+        intake: ofOrg.intake,
+        ...(peers === undefined ? {} : { recorded: peers.has }),
+      }),
       limits: ofOrg,
       listeners: new Map(),
     };
@@ -99,6 +113,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
           fetched: found.store.fetched,
           fetches,
           remembering,
+          ...(peers === undefined ? {} : { peers }),
         });
         found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls, ...accessOf(org) }));
       }
@@ -144,6 +159,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       await Promise.all([...found.listeners.values()].map((listener) => listener.listening(putSignal)));
       return stateOf(org, found);
     },
+    local: (org) => current.get(org)?.store,
     list: () => [...current].map(([org, found]) => stateOf(org, found)),
     async [Symbol.asyncDispose]() {
       await turn;

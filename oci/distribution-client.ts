@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { discard, readWhole, refusal } from "./client/answer.ts";
 import { sendAuthorized } from "./client/authorized-exchange.ts";
-import { type Credentials, createBearerTokens } from "./client/bearer-tokens.ts";
+import { type BearerTokens, type Credentials, createBearerTokens } from "./client/bearer-tokens.ts";
 import { type HttpAnswer, createHttpExchange } from "./client/http-exchange.ts";
 import { readTags } from "./client/list-tags.ts";
 import { type BlobSource, type SendPush, mountBlob, pushBlob } from "./client/push-blob.ts";
@@ -26,6 +26,8 @@ export type DistributionClientOptions = {
   readonly authRealmHosts?: readonly string[];
   /** for the token service of the registry itself; no other host ever sees them */
   readonly credentials?: Credentials;
+  /** absent: the registry is asked for tokens when it wants them. A purpose is `pull <repository>`, `push <repository>` or `ping` */
+  readonly tokens?: BearerTokens;
   /** hosts of the registry's own storage, to which it may redirect though they are inside our network */
   readonly redirectHosts?: readonly string[];
   readonly userAgent?: string;
@@ -64,13 +66,15 @@ export function createDistributionClient(options: DistributionClientOptions): Di
   const userAgent = options.userAgent ?? "slipway";
   const timeouts = { connectTimeoutMs: options.connectTimeoutMs ?? 10_000, idleTimeoutMs: options.idleTimeoutMs ?? 60_000 };
   const exchange = createHttpExchange(timeouts, options.ca);
-  const tokens = createBearerTokens({
-    exchange,
-    registry,
-    realmHosts: options.authRealmHosts ?? [],
-    userAgent,
-    ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
-  });
+  const tokens =
+    options.tokens ??
+    createBearerTokens({
+      exchange,
+      registry,
+      realmHosts: options.authRealmHosts ?? [],
+      userAgent,
+      ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
+    });
 
   const send = (purpose: string, request: Request, signal: AbortSignal): Promise<HttpAnswer> => {
     const headers = { "user-agent": userAgent, "accept-encoding": "identity", ...request.headers };

@@ -6,6 +6,7 @@ import type { DistributionStore } from "../oci/store.ts";
 import type { RegistryAuth } from "./auth/registry-auth.ts";
 import { registerTokenRoute } from "./auth/token-route.ts";
 import type { LocateBlob } from "./blobs/presigned-redirect.ts";
+import { type LocationRoutesOptions, registerLocations } from "./locations/location-routes.ts";
 import { storageKeys } from "./bucket/storage-keys.ts";
 import type { RegistryMetrics } from "./observe/metrics.ts";
 import { type Readiness, createReadiness } from "./observe/readiness.ts";
@@ -26,6 +27,8 @@ export type RegistryAppOptions = {
   readonly auth?: RegistryAuth;
   /** HTTPS instead of HTTP */
   readonly tls?: TlsPair;
+  /** tells mirrors which hosts have an image; absent: nobody can ask */
+  readonly locations?: LocationRoutesOptions;
   /** sends readers of blobs to the bucket itself */
   readonly locateBlob?: LocateBlob;
 };
@@ -39,6 +42,7 @@ export function createRegistryApp({
   auth,
   tls,
   locateBlob,
+  locations,
   metrics,
   ...options
 }: RegistryAppOptions): FastifyInstance {
@@ -63,5 +67,6 @@ export function createRegistryApp({
       : { redirectBlob: (request, { repository, digest }, signal) => locateBlob(request.ip, repository, digest, signal) }),
   });
   if (auth !== undefined) registerTokenRoute(app, { ...auth.tokenRoute, ...(log === undefined ? {} : { log }) });
+  if (locations !== undefined) registerLocations(app, { ...locations, ...(log === undefined ? {} : { log }) });
   return app;
 }

@@ -5,6 +5,7 @@ import { createRegistryAuth } from "./auth/registry-auth.ts";
 import { createPresignedRedirect } from "./blobs/presigned-redirect.ts";
 import { createBucket } from "./bucket/bucket.ts";
 import { createS3Client } from "./bucket/s3-client.ts";
+import { createLocationRecords } from "./locations/location-records.ts";
 import { TlsError, readTlsPair } from "../config/tls/tls-files.ts";
 
 /**
@@ -15,7 +16,7 @@ export async function openAccess(
   { registry, s3: s3Settings }: Pick<Settings, "registry" | "s3">,
   s3: S3Client,
   signal: AbortSignal,
-): Promise<Pick<RegistryAppOptions, "auth" | "tls" | "locateBlob">> {
+): Promise<Pick<RegistryAppOptions, "auth" | "tls" | "locateBlob" | "locations">> {
   const { auth, tls, redirect, url, systemToken } = registry;
   if (tls !== undefined && !url.startsWith("https:")) {
     throw new TlsError(
@@ -25,6 +26,7 @@ export async function openAccess(
   const bucket = createBucket({ s3, bucket: s3Settings.bucket });
   return {
     ...(auth === "tokens" ? { auth: createRegistryAuth({ bucket, url, ...(systemToken === undefined ? {} : { systemToken }) }) } : {}),
+    ...(systemToken === undefined ? {} : { locations: { records: createLocationRecords(bucket), systemToken } }),
     ...(tls === undefined ? {} : { tls: await readTlsPair(tls, signal) }),
     ...(redirect === undefined ? {} : { locateBlob: createPresignedRedirect({ bucket, ...redirectOf(redirect, s3Settings, s3) }) }),
   };

@@ -3,6 +3,7 @@ import { DistributionError } from "../../oci/errors.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
 import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
 import type { DistributionStore } from "../../oci/store.ts";
+import type { Peers } from "../peers/peers.ts";
 import type { FetchedContent } from "../store/fetched-content.ts";
 import type { BlobFetches, NamedSource } from "../pull/blob-fetches.ts";
 import { fetchingStore } from "../pull/fetching-store.ts";
@@ -22,6 +23,8 @@ export type StoreSources = {
   readonly fetches: BlobFetches;
   /** what takes in the org's own content that was fetched */
   readonly fetched: FetchedContent;
+  /** other hosts' mirrors; absent: they are not asked */
+  readonly peers?: Peers;
   readonly imageHost: string;
 };
 
@@ -45,18 +48,37 @@ function isOwn(org: string, endpoint: DistributionEndpoint): boolean {
   return "repository" in endpoint && endpoint.repository.startsWith(`${org}/`);
 }
 
-function ofOwnRepositories({ org, local, upstream, fetches, fetched }: StoreSources): DistributionStore {
-  const source = { name: "upstream", store: upstream() };
-  const durable = fetchingStore({ scope: org, sources: [source], fetches, fetched });
-  const readable = firstOf([local, durable]);
+function ofOwnRepositories({ org, local, upstream, fetches, fetched, peers }: StoreSources): DistributionStore {
+  const sources = [...named("peers", peers?.source), { name: "upstream", store: upstream() }];
+  const durable = fetchingStore({ scope: org, sources, fetches, fetched });
+  const readable = firstOf([peers === undefined ? local : toldOf(local, peers), durable]);
   return {
     ...local,
     blobs: { ...local.blobs, ...readable.blobs },
     manifests: {
       ...local.manifests,
-      read: readable.manifests.read,
+      async read(repository, reference, signal) {
+        const content = await readable.manifests.read(repository, reference, signal);
+        if (content !== undefined) peers?.saw(repository, content);
+        return content;
+      },
       // a pusher asks for its tag too, and takes any answer but yes and no for a failure
       resolve: (repository, reference, signal) => firstOf([local, orAbsent(durable)]).manifests.resolve(repository, reference, signal),
+    },
+  };
+}
+
+/** An image that is read here is still here: other hosts may go on asking for it. */
+function toldOf(local: ReadableStore, peers: Peers): ReadableStore {
+  return {
+    ...local,
+    manifests: {
+      ...local.manifests,
+      async read(repository, reference, signal) {
+        const content = await local.manifests.read(repository, reference, signal);
+        if (content !== undefined) peers.has(repository, content.descriptor.digest);
+        return content;
+      },
     },
   };
 }

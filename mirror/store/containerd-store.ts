@@ -12,6 +12,7 @@ import { createRepositoryTurns } from "./repository-turns.ts";
 import { type ApplyTurns, createApplyTurns } from "../unpack/apply-turns.ts";
 import { createArrivals } from "../unpack/arrivals.ts";
 import { type MirrorLog, createUnpacker } from "../unpack/unpack-pushed.ts";
+import type { ManifestStoreParts } from "./write-manifest.ts";
 import { type UploadTimes, createUploadStore } from "./upload-store.ts";
 
 export type ContainerdStoreOptions = {
@@ -28,6 +29,8 @@ export type ContainerdStoreOptions = {
   readonly applyTurns?: ApplyTurns;
   /** what uploads ask before they take in more; absent: there is always room */
   readonly intake?: Intake;
+  /** hears of each manifest that is in, with all beneath it */
+  readonly recorded?: NonNullable<ManifestStoreParts["recorded"]>;
 };
 
 export type ContainerdStore = DistributionStore &

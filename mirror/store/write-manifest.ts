@@ -24,6 +24,8 @@ export type ManifestStoreParts = StoreParts & {
   readonly imageHost: string;
   readonly unpacker: Unpacker;
   readonly turns: RepositoryTurns;
+  /** hears of each manifest that is in, with all beneath it */
+  readonly recorded?: (repository: Repository, digest: Digest) => void;
 };
 
 export type ManifestPush = {
@@ -66,6 +68,7 @@ export async function writeManifest(parts: ManifestStoreParts, push: ManifestPus
     });
     await settle(parts, parsed, signal);
   });
+  parts.recorded?.(repository, parsed.descriptor.digest);
   const { subject } = parsed.manifest;
   return { ...parsed.descriptor, tags, ...(subject === undefined ? {} : { subject: subject.digest }) };
 }

@@ -25,6 +25,8 @@ import { type Repository, type Tag, isRepository } from "../../oci/repository.ts
  *   releases/<org>/<app>/
  *     versions/<10 digits>.json                   one release, written only if absent
  *     keys/<sha256 of the idempotency key>.json   the same release
+ *   locations/<name, "/" as ":">/<algorithm>/<hex>/
+ *     <host>                                      {url, atMs}: that host's mirror has the image; only a hint (locations/location-records.ts)
  *   probes/<instance>                             {at}: rewritten by each look of an instance at S3 (observe/bucket-probe.ts)
  */
 export const storageKeys = {
@@ -56,6 +58,9 @@ export const storageKeys = {
   signingKey: (number: number) => `${storageKeys.signingKeys}${String(number).padStart(10, "0")}`,
   deployTokens: "auth/deploy-tokens/",
   deployToken: (id: string) => `${storageKeys.deployTokens}${id}`,
+  allLocations: "locations/",
+  locations: (repository: Repository, digest: Digest) => `${storageKeys.allLocations}${repository.replaceAll("/", ":")}/${pathOf(digest)}/`,
+  location: (repository: Repository, digest: Digest, host: string) => `${storageKeys.locations(repository, digest)}${segment(host)}`,
   probe: (instance: string) => `probes/${instance}`,
   releaseVersions: (org: string, app: string) => `releases/${segment(org)}/${segment(app)}/versions/`,
   releaseVersion: (org: string, app: string, version: number) =>
