@@ -11,6 +11,10 @@ export const activityFailureTypes = {
   BuilderLost: { retry: true },
   BuilderUnavailable: { retry: true },
   ImageVerificationFailed: { retry: false },
+  /** neither other hosts nor the durable registry have it, or this host may not keep it */
+  ImageUnavailable: { retry: false },
+  /** it may come on another try: a source broke off, or the disk is short */
+  ImagePullFailed: { retry: true },
   MachineUnhealthy: { retry: false },
   MachineStartFailed: { retry: true },
   RouteFailed: { retry: true },

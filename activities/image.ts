@@ -5,6 +5,8 @@ import { type ReplicateProgress, pushUpstream } from "../mirror/replicate/replic
 import type { UnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
 import { type DistributionClient, UpstreamError } from "../oci/distribution-client.ts";
 import { parseTag } from "../oci/repository.ts";
+import { type MirrorAdmin, MirrorAdminError } from "../mirror/admin-client.ts";
+import type { EnsureOrg } from "./ensure-org.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { ImageActivities } from "./types.ts";
@@ -13,11 +15,13 @@ export type ImageDeps = {
   readonly containerd: Containerd;
   readonly images: HostImages;
   readonly upstream: DistributionClient;
+  readonly mirror: Pick<MirrorAdmin, "fetchImage">;
+  readonly ensureOrg: EnsureOrg;
   readonly uploads: UnfinishedUploads;
   readonly pace?: Pace;
 };
 
-export function createImageActivities({ images, upstream, ...replication }: ImageDeps): ImageActivities {
+export function createImageActivities({ images, upstream, mirror, ensureOrg, ...replication }: ImageDeps): ImageActivities {
   return {
     verifyImage: (input) =>
       withHeartbeat(async (signal) => {
@@ -28,6 +32,17 @@ export function createImageActivities({ images, upstream, ...replication }: Imag
             throw activityFailure("ImageVerificationFailed", `${error.code}: ${error.message}`, [], error);
           }
           throw error;
+        }
+      }),
+    pullImage: ({ org, repository, digest, tag }) =>
+      withHeartbeat(async (signal) => {
+        await ensureOrg(org, signal);
+        const wanted = { repository, digest, ...(tag === undefined ? {} : { tag: parseTag(tag) }) };
+        try {
+          return await mirror.fetchImage(org, wanted, signal);
+        } catch (error) {
+          if (signal.aborted || !(error instanceof MirrorAdminError)) throw error;
+          throw pullFailure(error);
         }
       }),
     pinImage: ({ org, repository, digest }) => withHeartbeat((signal) => images.pin(org, repository, digest, signal)),
@@ -45,6 +60,13 @@ export function createImageActivities({ images, upstream, ...replication }: Imag
         }
       }),
   };
+}
+
+/** By the status of the mirror's answer: 4xx are its last word. */
+function pullFailure(error: MirrorAdminError): Error {
+  const { status = 503 } = error;
+  if (status === 422) return activityFailure("ImageVerificationFailed", error.message, [], error);
+  return activityFailure(status < 500 ? "ImageUnavailable" : "ImagePullFailed", error.message, [], error);
 }
 
 function replicationFailure(error: unknown, progress: ReplicateProgress): Error {

@@ -52,6 +52,11 @@ export interface ImageActivities {
     tag: string;
     exporterDigest: Digest;
   }): Promise<{ digest: Digest; sizeBytes: number }>;
+  /**
+   * Makes an image that was built elsewhere ready to start from on this host: fetched from other hosts or the durable registry, unpacked,
+   * recorded by its digest or the tag. What is here already is not fetched again. Idempotent.
+   */
+  pullImage(input: PullImageInput): Promise<{ digest: Digest; sizeBytes: number; fetchedBytes: number }>;
   /** Pins the digest with a lease of its own, so that the pin outlives the push. Idempotent. */
   pinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
   /** Sends what upstream lacks, reads the manifest back by digest. Heartbeats how far it came; a failure says that, too. */
@@ -59,6 +64,8 @@ export interface ImageActivities {
   /** Lets go of the replication's pin; only after the image is durable. */
   unpinImage(input: { org: string; repository: Repository; digest: Digest }): Promise<void>;
 }
+
+export type PullImageInput = { org: string; repository: Repository; digest: Digest; tag?: string };
 
 /** Activities of `host:<id>` about machines. */
 export interface MachineActivities {

@@ -1,6 +1,7 @@
 import { request } from "node:http";
 import type { Digest } from "../oci/digest.ts";
 import type { OrgState } from "./orgs.ts";
+import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
 
 export type { OrgState } from "./orgs.ts";
 
@@ -24,6 +25,12 @@ export type MirrorAdmin = {
   putOrg(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
   /** A token for a build of the app: pull and push in its repository, or, with `blob`, reading that blob of it. */
   mintToken(org: string, scope: TokenScope, signal: AbortSignal): Promise<MintedToken>;
+  /**
+   * Makes an image ready to start from on this host: fetched from other hosts or the durable registry, unpacked and recorded by its
+   * digest, or by the tag. Ends with the signal. The error's status is 404 when nobody has it, 422 when no machine can start from it,
+   * 403 when the org's quota is used up, 503 for what may pass.
+   */
+  fetchImage(org: string, image: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
   listOrgs(signal: AbortSignal): Promise<readonly OrgState[]>;
   health(signal: AbortSignal): Promise<{ readonly orgs: number }>;
 };
@@ -54,6 +61,7 @@ export function createMirrorAdmin(socketPath: string): MirrorAdmin {
   return {
     putOrg: (org, addresses, signal) => call("PUT", `/orgs/${encodeURIComponent(org)}`, { addresses }, signal),
     mintToken: (org, scope, signal) => call("POST", `/orgs/${encodeURIComponent(org)}/tokens`, scope, signal),
+    fetchImage: (org, image, signal) => call("POST", `/orgs/${encodeURIComponent(org)}/images`, image, signal),
     listOrgs: (signal) => call("GET", "/orgs", undefined, signal),
     health: (signal) => call("GET", "/healthz", undefined, signal),
   };

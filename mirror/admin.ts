@@ -4,15 +4,31 @@ import fastify from "fastify";
 import { z } from "zod";
 import { isDigest } from "../oci/digest.ts";
 import { type BuildTokens, longestLifetimeMs, repositoryOf } from "./access/build-tokens.ts";
+import { DistributionError } from "../oci/errors.ts";
+import { isRepository, isTag } from "../oci/repository.ts";
+import { ImageVerificationError } from "./images/image-verification-error.ts";
 import { type OrgState, type Orgs, orgAddresses, orgName } from "./orgs.ts";
 
 export const orgBody = z.strictObject({ addresses: orgAddresses });
+const imageBody = z.strictObject({
+  repository: z.string().refine(isRepository, "expected the name of a repository"),
+  digest: z.string().refine(isDigest, "expected a digest"),
+  /** names the image on this host as well */
+  tag: z.string().refine(isTag, "expected a tag").optional(),
+});
 export const tokenBody = z.strictObject({
   app: z.string(),
   /** the one blob that the token reads; absent: pull and push in the app's repository */
   blob: z.string().refine(isDigest, "expected a digest").optional(),
   lifetimeMs: z.number().int().min(1).max(longestLifetimeMs).optional(),
 });
+
+function whyNotFetched(error: unknown): { readonly status: number; readonly reason: string } {
+  if (error instanceof ImageVerificationError) return { status: 422, reason: error.message };
+  if (!(error instanceof DistributionError)) return { status: 503, reason: (error as Error).message };
+  const facts = Object.entries(error.detail ?? {}).map(([key, value]) => `${key} "${String(value)}"`);
+  return { status: error.status, reason: `${error.code}: ${[error.message, ...facts].join(", ")}` };
+}
 
 /** The host worker waits at most this long for a new org's addresses to take connections. */
 const listenTimeoutMs = 15_000;
@@ -53,6 +69,24 @@ export async function openAdmin(
     }
     const scope = { org: org.data, app: name, ...(blob === undefined ? {} : { blob }) };
     return await tokens.mint(scope, lifetimeMs, Date.now());
+  });
+  app.post<{ Params: { org: string } }>("/orgs/:org/images", async (request, reply) => {
+    const org = orgName.safeParse(request.params.org);
+    const body = imageBody.safeParse(request.body);
+    if (!org.success || !body.success) {
+      const issue = (org.error ?? body.error)!.issues[0]!;
+      return reply
+        .code(400)
+        .send({ error: `Cannot fetch an image of org "${request.params.org}": ${issue.path.join(".")} ${issue.message}` });
+    }
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort(new Error("the caller is gone")));
+    try {
+      return await orgs.fetchImage(org.data, body.data, gone.signal);
+    } catch (error) {
+      const { status, reason } = whyNotFetched(error);
+      return reply.code(status).send({ error: `Cannot fetch image "${body.data.repository}@${body.data.digest}": ${reason}` });
+    }
   });
   await mkdir(path.dirname(socket), { recursive: true, mode: 0o700 });
   await rm(socket, { force: true });

@@ -6,17 +6,22 @@ import { isOrgName, orgNameRule } from "../config/org-name.ts";
 import { orgNamespace } from "../config/paths.ts";
 import { type Containerd, ensureNamespace } from "../containerd/client.ts";
 import { deleteLease, listLeases } from "../containerd/leases.ts";
+import { DistributionError } from "../oci/errors.ts";
 import type { OrgAccess } from "./access/org-access.ts";
 import { type ContainerdStore, createContainerdStore } from "./store/containerd-store.ts";
 import { type Listener, type ListenerState, openListener } from "./serve/listeners.ts";
+import type { FetchedContent } from "./store/fetched-content.ts";
+import { requireOwnRepository } from "./store/org-repository.ts";
 import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { type MirrorLimits, createMirrorLimits } from "./limits/mirror-limits.ts";
 import type { OrgLimits } from "./limits/org-limits.ts";
 import { createBlobFetches } from "./pull/blob-fetches.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
+import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
+import { type ImageFetches, createImageFetches } from "./pull/image-fetches.ts";
 import { createRememberingStore } from "./pull/remembered.ts";
 import type { Peers } from "./peers/peers.ts";
-import { type StoreSources, selectStore } from "./serve/select-store.ts";
+import { type StoreSources, imageSource, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
 import { createApplyTurns } from "./unpack/apply-turns.ts";
 import type { MirrorLog } from "./unpack/unpack-pushed.ts";
@@ -54,11 +59,18 @@ export type Orgs = AsyncDisposable & {
   /** Serves the org on exactly these addresses; answers once it does, and remembers it over restarts. */
   put(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
   list(): readonly OrgState[];
+  /** Makes an image of a served org ready on this host. @throws DistributionError NAME_UNKNOWN for another org's, and as `fetchImage`. */
+  fetchImage(org: string, wanted: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
   /** What this host itself has of an org; undefined when it does not serve it. */
   local(org: string): ReadableStore | undefined;
 };
 
-type Served = { readonly store: ContainerdStore; readonly limits: OrgLimits; readonly listeners: Map<string, Listener> };
+type Served = {
+  readonly store: ContainerdStore;
+  readonly images: ImageFetches;
+  readonly limits: OrgLimits;
+  readonly listeners: Map<string, Listener>;
+};
 
 /** Serves again whatever was served before, as soon as its addresses exist. */
 export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promise<Orgs> {
@@ -78,15 +90,19 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     await ensureNamespace(containerd, orgNamespace(org), limit);
     await sweepPushes(containerd, org, limit);
     const ofOrg = limits.of(org);
+    const store = createContainerdStore({
+      ...options,
+      org,
+      imageHost: sources.imageHost,
+      applyTurns,
+      intake: ofOrg.intake,
+      ...(peers === undefined ? {} : { recorded: peers.has }),
+    });
+    const durable = (fetched: FetchedContent) =>
+      imageSource({ org, upstream: sources.upstream, fetches, fetched, ...(peers === undefined ? {} : { peers }) });
     return {
-      store: createContainerdStore({
-        ...options,
-        org,
-        imageHost: sources.imageHost,
-        applyTurns,
-        intake: ofOrg.intake,
-        ...(peers === undefined ? {} : { recorded: peers.has }),
-      }),
+      store,
+      images: createImageFetches((wanted, wantedSignal) => store.fetchImage(durable, wanted, wantedSignal)),
       limits: ofOrg,
       listeners: new Map(),
     };
@@ -159,12 +175,19 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       await Promise.all([...found.listeners.values()].map((listener) => listener.listening(putSignal)));
       return stateOf(org, found);
     },
+    async fetchImage(org, wanted, fetchSignal) {
+      requireOwnRepository(org, wanted.repository);
+      const found = current.get(org);
+      if (found === undefined) throw new DistributionError("NAME_UNKNOWN", { org, reason: "this host does not serve it yet" });
+      return await found.images.fetch(wanted, fetchSignal);
+    },
     local: (org) => current.get(org)?.store,
     list: () => [...current].map(([org, found]) => stateOf(org, found)),
     async [Symbol.asyncDispose]() {
       await turn;
       await Promise.allSettled(
-        [...current.values()].map(async ({ listeners, store }) => {
+        [...current.values()].map(async ({ listeners, store, images }) => {
+          await images[Symbol.asyncDispose]();
           await Promise.allSettled([...listeners.values()].map((listener) => listener[Symbol.asyncDispose]()));
           await fetches[Symbol.asyncDispose]();
           await store[Symbol.asyncDispose]();

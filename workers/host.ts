@@ -78,6 +78,8 @@ const worker = await Worker.create({
       containerd,
       images: createHostImages({ containerd, settings }),
       upstream,
+      mirror,
+      ensureOrg,
       uploads: createUnfinishedUploads(instancePaths.replicationState(settings)),
       ...(replication === undefined ? {} : { pace: createPace(replication.bytesPerSecond) }),
     }),

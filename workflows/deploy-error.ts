@@ -13,6 +13,8 @@ const codes: Readonly<Record<ActivityFailureType, DeployErrorCode>> = {
   MachineUnhealthy: "DEPLOY_UNHEALTHY",
   MachineStartFailed: "ROLLOUT_FAILED",
   RouteFailed: "ROLLOUT_FAILED",
+  ImageUnavailable: "IMAGE_FAILED",
+  ImagePullFailed: "IMAGE_FAILED",
   ReplicationFailed: "UNEXPECTED",
 };
 

@@ -34,6 +34,11 @@ export type FetchRequest = {
 export type BlobFetches = AsyncDisposable & {
   /** @throws DistributionError BLOB_UNKNOWN when no source has it, UNAVAILABLE when one cannot tell. */
   read(request: FetchRequest, range: ByteRange | undefined, signal: AbortSignal): Promise<BlobContent>;
+  /**
+   * Resolves when all of it was received and is kept, or cannot be; nobody need read it. Ends the fetch with the signal when nobody else
+   * wants it. @throws as `read`.
+   */
+  receive(request: FetchRequest, signal: AbortSignal): Promise<void>;
   isFetching(request: FetchRequest): boolean;
 };
 
@@ -138,6 +143,21 @@ export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetche
         throw error;
       }
     },
+    async receive(request, signal) {
+      const { started, leave } = join(request);
+      try {
+        const { whole, ended } = await orAborted(started, signal);
+        try {
+          await orAborted(whole, signal);
+        } catch (error) {
+          signal.throwIfAborted();
+          throw brokenOff(error);
+        }
+        await orAborted(ended, signal);
+      } finally {
+        leave();
+      }
+    },
     isFetching: ({ scope, repository, digest }) => running.has([scope, repository, digest].join(" ")),
     async [Symbol.asyncDispose]() {
       await Promise.allSettled(
@@ -162,12 +182,25 @@ async function finish({ sizeBytes, spool, whole, keeping, body }: Finish): Promi
     await keeper?.commit(sizeBytes);
   } catch (error) {
     // an error answer for who has heard nothing yet, a broken connection for the others
-    spool.fail(new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause: error }));
+    spool.fail(brokenOff(error));
   } finally {
     body.destroy();
     await keeper?.abort();
     await spool.close();
   }
+}
+
+const brokenOff = (cause: unknown): DistributionError =>
+  new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause });
+
+/** What comes after the signal is nobody's any more. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    void promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 type Found = { readonly source: NamedSource; readonly content: BlobContent };

@@ -1,5 +1,7 @@
+import type { Digest } from "../../oci/digest.ts";
+import type { Repository } from "../../oci/repository.ts";
 import type { FetchedContent } from "../store/fetched-content.ts";
-import type { BlobFetches, NamedSource } from "./blob-fetches.ts";
+import type { BlobFetches, FetchRequest, NamedSource } from "./blob-fetches.ts";
 import { type ReadableStore, firstOf } from "./readable-store.ts";
 
 export type FetchingStoreOptions = {
@@ -11,15 +13,24 @@ export type FetchingStoreOptions = {
   readonly fetched?: FetchedContent;
 };
 
+export type FetchingStore = ReadableStore & {
+  /** Brings a whole blob into what is kept, with nobody reading it. Whether it was kept is to be looked for after. */
+  receive(repository: Repository, digest: Digest, signal: AbortSignal): Promise<void>;
+};
+
 /** The sources as one store. A whole blob is fetched once for all who want it; a part comes from that fetch or straight from a source. */
-export function fetchingStore({ scope, sources, fetches, fetched }: FetchingStoreOptions): ReadableStore {
+export function fetchingStore({ scope, sources, fetches, fetched }: FetchingStoreOptions): FetchingStore {
   const direct = firstOf(sources.map(({ store }) => store));
+  const requestOf = (repository: Repository, digest: Digest): FetchRequest => {
+    const keep = fetched === undefined ? {} : { keep: (sizeBytes: number) => fetched.keep(repository, digest, sizeBytes) };
+    return { scope, repository, digest, sources, ...keep };
+  };
   return {
+    receive: (repository, digest, signal) => fetches.receive(requestOf(repository, digest), signal),
     blobs: {
       stat: direct.blobs.stat,
       read(repository, digest, range, signal) {
-        const keep = fetched === undefined ? {} : { keep: (sizeBytes: number) => fetched.keep(repository, digest, sizeBytes) };
-        const request = { scope, repository, digest, sources, ...keep };
+        const request = requestOf(repository, digest);
         if (range !== undefined && !fetches.isFetching(request)) return direct.blobs.read(repository, digest, range, signal);
         return fetches.read(request, range, signal);
       },

@@ -6,7 +6,7 @@ import type { DistributionStore } from "../../oci/store.ts";
 import type { Peers } from "../peers/peers.ts";
 import type { FetchedContent } from "../store/fetched-content.ts";
 import type { BlobFetches, NamedSource } from "../pull/blob-fetches.ts";
-import { fetchingStore } from "../pull/fetching-store.ts";
+import { type FetchingStore, fetchingStore } from "../pull/fetching-store.ts";
 import { type ReadableStore, firstOf, readOnly } from "../pull/readable-store.ts";
 
 export type StoreSources = {
@@ -48,9 +48,33 @@ function isOwn(org: string, endpoint: DistributionEndpoint): boolean {
   return "repository" in endpoint && endpoint.repository.startsWith(`${org}/`);
 }
 
-function ofOwnRepositories({ org, local, upstream, fetches, fetched, peers }: StoreSources): DistributionStore {
+type ElsewhereSources = Pick<StoreSources, "org" | "upstream" | "fetches" | "fetched" | "peers">;
+
+/** The org's own repositories as other hosts and the durable registry have them. */
+function elsewhere({ org, upstream, fetches, fetched, peers }: ElsewhereSources): FetchingStore {
   const sources = [...named("peers", peers?.source), { name: "upstream", store: upstream() }];
-  const durable = fetchingStore({ scope: org, sources, fetches, fetched });
+  return fetchingStore({ scope: org, sources, fetches, fetched });
+}
+
+/** The same for who brings whole images here. */
+export function imageSource(stores: ElsewhereSources): FetchingStore {
+  const store = elsewhere(stores);
+  return {
+    ...store,
+    manifests: {
+      ...store.manifests,
+      async read(repository, reference, signal) {
+        const content = await store.manifests.read(repository, reference, signal);
+        if (content !== undefined) stores.peers?.saw(repository, content);
+        return content;
+      },
+    },
+  };
+}
+
+function ofOwnRepositories(stores: StoreSources): DistributionStore {
+  const { local, peers } = stores;
+  const durable = elsewhere(stores);
   const readable = firstOf([peers === undefined ? local : toldOf(local, peers), durable]);
   return {
     ...local,

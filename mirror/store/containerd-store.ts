@@ -1,6 +1,7 @@
 import { orgNamespace } from "../../config/paths.ts";
 import type { Containerd } from "../../containerd/client.ts";
 import type { DistributionStore } from "../../oci/store.ts";
+import { type ImageFetchParts, type ReadyImage, type WantedImage, fetchImage } from "../pull/fetch-image.ts";
 import { createBlobStore } from "./blob-store.ts";
 import type { Intake } from "./intake.ts";
 import { createDeletes } from "./deletion.ts";
@@ -37,6 +38,8 @@ export type ContainerdStore = DistributionStore &
   AsyncDisposable & {
     /** where what is fetched from upstream comes in */
     readonly fetched: FetchedContent;
+    /** Makes an image ready here from `durable`. @throws as `fetchImage`. */
+    fetchImage(durable: ImageFetchParts["durable"], wanted: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
   };
 
 /**
@@ -56,12 +59,13 @@ export function createContainerdStore(options: ContainerdStoreOptions): Containe
   );
   const parts = { ...options, ns, sessions, turns: createRepositoryTurns() };
   const manifestParts = { ...parts, unpacker: createUnpacker({ ...options, arrivals }) };
-  const fetched = createFetchedContent({ ...manifestParts, ...limits });
+  const fetched = createFetchedContent({ ...manifestParts, ...limits, arrived: (session, blob) => arrivals.arrived(session, blob) });
+  const local = { blobs: createBlobStore(parts), manifests: createManifestStore(manifestParts) };
   return {
-    blobs: createBlobStore(parts),
+    ...local,
     uploads,
-    manifests: createManifestStore(manifestParts),
     fetched,
+    fetchImage: (durable, wanted, signal) => fetchImage({ ...manifestParts, fetched, local, durable }, wanted, signal),
     referrers: createReferrerStore(parts),
     deletes: createDeletes(parts),
     async [Symbol.asyncDispose]() {

@@ -4,10 +4,11 @@ import { getImage, putImage } from "../../containerd/images.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import { childrenOf, parseManifest } from "../../oci/manifest.ts";
-import type { Repository } from "../../oci/repository.ts";
+import type { Repository, Tag } from "../../oci/repository.ts";
 import type { ManifestContent } from "../../oci/store.ts";
 import type { Keeper } from "../pull/blob-fetches.ts";
 import { fetchedLabels } from "../pull/fetched-record.ts";
+import type { Arrivals } from "../unpack/arrivals.ts";
 import type { MirrorLog } from "../unpack/unpack-pushed.ts";
 import { type Intake, type UploadIntake, unlimitedIntake } from "./intake.ts";
 import { imageNames, membership } from "./org-repository.ts";
@@ -18,13 +19,19 @@ import { type ManifestStoreParts, writeManifest } from "./write-manifest.ts";
 
 /** What was fetched from elsewhere for the org's own repositories, on its way to be content like any other. */
 export type FetchedContent = AsyncDisposable & {
-  /** Takes in a blob under the lease of its repository. Undefined when there is no room for it. */
-  keep(repository: Repository, digest: Digest, sizeBytes: number): Promise<Keeper | undefined>;
+  /** Takes in a blob under the lease of its repository. Undefined when there is no room for it; `refused` hears why it is not kept. */
+  keep(repository: Repository, digest: Digest, sizeBytes: number, refused?: (error: unknown) => void): Promise<Keeper | undefined>;
+  /**
+   * Stores a manifest whose children are all here, unpacks it and records it: under the tags, or by its digest, which says then that it
+   * can be fetched again. @throws DistributionError as a push.
+   */
+  store(repository: Repository, manifest: ManifestContent, tags: readonly Tag[], signal: AbortSignal): Promise<void>;
   /** A manifest that upstream has: it is stored, unpacked and gets its record as soon as all beneath it is here. */
   expect(repository: Repository, manifest: ManifestContent): void;
 };
 
-export type FetchedContentParts = ManifestStoreParts & { readonly intake?: Intake; readonly log: MirrorLog };
+export type FetchedContentParts = ManifestStoreParts &
+  Partial<Pick<Arrivals, "arrived">> & { readonly intake?: Intake; readonly log: MirrorLog };
 
 type Expected = { readonly repository: Repository; readonly manifest: ManifestContent; readonly children: ReadonlySet<Digest> };
 
@@ -64,16 +71,19 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
   }
 
   return {
-    async keep(repository, digest, sizeBytes) {
+    async keep(repository, digest, sizeBytes, refused) {
       try {
-        return await openKeeper(parts, { repository, digest, sizeBytes }, () => {
+        const onStored = (): void => {
           for (const one of expected.values()) if (one.repository === repository && one.children.has(digest)) complete(one);
-        });
+        };
+        return await openKeeper(parts, { repository, digest, sizeBytes, onStored, refused });
       } catch (error) {
+        refused?.(error);
         parts.log.warn({ err: error, org: parts.org, repository, digest }, "cannot keep a blob that is fetched: it passes through");
         return undefined;
       }
     },
+    store: (repository, manifest, tags, signal) => writeFetched(parts, { repository, manifest, tags }, signal),
     expect(repository, manifest) {
       const key = keyOf(repository, manifest.descriptor.digest);
       const children = childrenIn(manifest);
@@ -102,18 +112,24 @@ function childrenIn({ descriptor, bytes }: ManifestContent): ReadonlySet<Digest>
   }
 }
 
-/** As a push by digest; then its record says that it can be fetched again. */
 async function storeFetched(parts: FetchedContentParts, { repository, manifest }: Expected, signal: AbortSignal): Promise<void> {
+  const before = await statBlob(parts.ns, manifest.descriptor.digest, signal);
+  if (before !== undefined && membership.manifestType(repository, before) !== undefined) return;
+  await writeFetched(parts, { repository, manifest, tags: [] }, signal);
+}
+
+type Fetched = Pick<Expected, "repository" | "manifest"> & { readonly tags: readonly Tag[] };
+
+/** As a push by digest; then its record says that it can be fetched again. */
+async function writeFetched(parts: FetchedContentParts, { repository, manifest, tags }: Fetched, signal: AbortSignal): Promise<void> {
   const { descriptor, bytes } = manifest;
   const name = imageNames.byDigest(parts.imageHost, repository, descriptor.digest);
-  const before = await statBlob(parts.ns, descriptor.digest, signal);
-  if (before !== undefined && membership.manifestType(repository, before) !== undefined) return;
   const push = {
     repository,
     reference: { kind: "digest", digest: descriptor.digest } as const,
     mediaType: descriptor.mediaType,
     bytes,
-    tags: [],
+    tags,
   };
   await writeManifest(parts, push, signal);
   await parts.turns.change(repository, async (changing) => {
@@ -124,16 +140,22 @@ async function storeFetched(parts: FetchedContentParts, { repository, manifest }
   });
 }
 
-type Blob = { readonly repository: Repository; readonly digest: Digest; readonly sizeBytes: number };
+type Blob = {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly onStored: () => void;
+  readonly refused: ((error: unknown) => void) | undefined;
+};
 
-async function openKeeper(parts: FetchedContentParts, blob: Blob, onStored: () => void): Promise<Keeper> {
+async function openKeeper(parts: FetchedContentParts, blob: Blob): Promise<Keeper> {
   const signal = AbortSignal.timeout(storeTimeoutMs);
   const intake = await (parts.intake ?? unlimitedIntake).open(signal);
   try {
     const session = await parts.sessions.join(blob.repository, signal);
     const ref = `${uploadRefPrefix}${randomBytes(24).toString("base64url")}`;
     const writer = openContentWriter(session.ns, { ref }, new AbortController().signal);
-    return createKeeper(parts, { ...blob, intake, session, writer, onStored });
+    return createKeeper(parts, { ...blob, intake, session, writer });
   } catch (error) {
     intake[Symbol.dispose]();
     throw error;
@@ -144,10 +166,9 @@ type Open = Blob & {
   readonly intake: UploadIntake;
   readonly session: PushSession & AsyncDisposable;
   readonly writer: ContentWriter;
-  readonly onStored: () => void;
 };
 
-function createKeeper({ log, org }: FetchedContentParts, open: Open): Keeper {
+function createKeeper({ log, org, arrived }: FetchedContentParts, open: Open): Keeper {
   const { repository, digest, intake, session, writer } = open;
   const ending = new AbortController();
   let isOver = false;
@@ -182,6 +203,7 @@ function createKeeper({ log, org }: FetchedContentParts, open: Open): Keeper {
       await task();
     } catch (error) {
       if (isLeaseGone(error)) session.retire();
+      open.refused?.(error);
       if (!(error instanceof DistributionError)) log.warn({ err: error, org, repository, digest }, "cannot keep a blob that is fetched");
       await release();
     }
@@ -194,6 +216,7 @@ function createKeeper({ log, org }: FetchedContentParts, open: Open): Keeper {
         await writer.commit({ digest, sizeBytes, labels: membership.blobLabels(repository) });
         session.wrote(digest);
         intake.stored(digest, sizeBytes);
+        arrived?.(session, { mediaType: "application/octet-stream", digest, size: sizeBytes });
         await release();
         open.onStored();
       }),

@@ -32,6 +32,7 @@ export function scriptedHost(control: Pick<ControlActivities, "askForTurn" | "is
       steps: 1,
     }),
     verifyImage: async () => ({ digest, sizeBytes: 1 }),
+    pullImage: async ({ digest }) => ({ digest, sizeBytes: 1, fetchedBytes: 1 }),
     pinImage: async () => undefined,
     unpinImage: async () => undefined,
     pushUpstream: async () => ({ sentBytes: 1, skippedBytes: 0, totalBytes: 0 }),

@@ -59,7 +59,14 @@ it("a replication is one trace, from its start over workflow, activity and the r
   const dir = await makeOwnedDir();
   stack.defer(() => removeOwnedDir(dir));
   const uploads = createUnfinishedUploads(dir);
-  const activities = createImageActivities({ containerd: org.scratch.containerd, images: mirror.images, upstream, uploads });
+  const activities = createImageActivities({
+    containerd: org.scratch.containerd,
+    images: mirror.images,
+    upstream,
+    mirror: { fetchImage: (name, wanted, signal) => mirror.orgs.fetchImage(name, wanted, signal) },
+    ensureOrg: async () => undefined,
+    uploads,
+  });
   const control = await Worker.create({ connection: native, taskQueue: queue, workflowBundle, plugins });
   const onHost = await Worker.create({ connection: native, taskQueue: `host:${host}`, activities, plugins });
 

@@ -25,7 +25,12 @@ function ask(method: string, path: string, ns?: string): { store: DistributionSt
     },
     remembering: (_host, source) => source,
     fetches: createBlobFetches({ dir: "unused" }),
-    fetched: { keep: async () => undefined, expect: () => undefined, [Symbol.asyncDispose]: async () => undefined },
+    fetched: {
+      keep: async () => undefined,
+      store: async () => undefined,
+      expect: () => undefined,
+      [Symbol.asyncDispose]: async () => undefined,
+    },
   };
   const endpoint = parseDistributionPath(method, path)!;
   return { store: selectStore(sources, method, ns === undefined ? { endpoint } : { endpoint, ns }), asked };
