@@ -98,6 +98,8 @@ export async function commitLayer(
   const { snapshotter, layer, diffId, chainId } = plan;
   if (applied === undefined || !(await commitSnapshot(ns, plan, applied, signal))) {
     if (ns.lease !== undefined) await addToLease(ns, ns.lease, { type: `snapshots/${snapshotter}`, id: chainId }, signal);
+    // the collector may have been quicker than our lease
+    await ns.snapshots.stat({ snapshotter, key: chainId }, { signal });
   }
   await setLabels(ns, layer.digest, { [gcLabels.uncompressed]: diffId }, signal);
 }

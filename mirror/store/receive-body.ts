@@ -30,9 +30,18 @@ export function receiveBody(body: Readable, take: (chunk: Uint8Array) => Promise
       if (waiting === undefined) settle();
       else waiting.then(settle, reject);
     };
+    // what is thrown into a stream ends the process
+    const takeChunk = (chunk: Uint8Array): Promise<void> | undefined => {
+      try {
+        return take(chunk);
+      } catch (error) {
+        end({ error });
+        return undefined;
+      }
+    };
     const onData = (chunk: Uint8Array): void => {
       if (signal.aborted) return end({ error: new BrokenBody(signal.reason) });
-      const room = take(chunk);
+      const room = takeChunk(chunk);
       if (room === undefined) return;
       body.pause();
       waiting = room;

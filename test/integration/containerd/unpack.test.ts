@@ -5,14 +5,15 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import type { Containerd } from "../../../containerd/client.ts";
+import { type Containerd, isNotFound } from "../../../containerd/client.ts";
 import { writeBlob } from "../../../containerd/content.ts";
+import { readImage } from "../../../containerd/image.ts";
 import { getImage, putImage } from "../../../containerd/images.ts";
 import { gcLabels } from "../../../containerd/labels.ts";
 import { createLease, deleteLease } from "../../../containerd/leases.ts";
 import { statSnapshot } from "../../../containerd/snapshots.ts";
-import { unpackImage } from "../../../containerd/unpack.ts";
-import { LayerMismatchError } from "../../../containerd/unpack-layer.ts";
+import { planLayers, unpackImage } from "../../../containerd/unpack.ts";
+import { LayerMismatchError, commitLayer } from "../../../containerd/unpack-layer.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { isOldContainerd } from "../../support/containerd-release.ts";
 import { type ScratchNamespace, openScratchNamespace } from "../../support/scratch-namespace.ts";
@@ -121,6 +122,16 @@ describe.each(snapshotters)("unpacking with the %s snapshotter", (snapshotter) =
     expect(await unpack(image, second)).toEqual(unpacked);
     await deleteLease(scratch.ns, first, signal, true);
     expect((await statSnapshot(scratch.ns, snapshotter, unpacked.chainId!, signal))?.committed).toBe(true);
+  });
+
+  it("begins again when a layer of another unpack is collected before the lease has it", async () => {
+    const image = await imageOf([{ a: randomUUID() }]);
+    const lease = await store(image);
+    const ns = scratch.containerd.namespace(scratch.name, lease);
+    const [plan] = planLayers(await readImage(ns, image.manifest.descriptor.digest, signal), snapshotter);
+    // as after the collection: another was said to have committed it, and it does not stand
+    const missing = commitLayer(ns, plan!, undefined, signal);
+    await expect(missing).rejects.toSatisfy((error) => isNotFound(error) && /snapshot/.test((error as Error).message));
   });
 
   it("ends well for several unpacks of one image at once", async () => {

@@ -22,6 +22,15 @@ describe("receiving a body", () => {
     expect(taking).toBe(0);
   });
 
+  it("fails, and does not throw into the stream, when a chunk is refused at once", async () => {
+    const body = Readable.from([Buffer.from("a"), Buffer.from("b")]);
+    const refuse = (): undefined => {
+      throw new Error("the writer is gone");
+    };
+    await expect(receiveBody(body, refuse, never)).rejects.toThrow("the writer is gone");
+    expect(body.destroyed).toBe(true);
+  });
+
   it("calls a body broken that ends before its end, after the last chunk was taken", async () => {
     const body = new Readable({ read: () => undefined });
     const room = deferred<void>();
