@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { createKeyedQueue } from "../../config/keyed-queue.ts";
 import { parseDeployToken } from "../../config/deploy-token.ts";
 import { systemUser } from "../../config/registry-client.ts";
 import type { RegistryAction } from "../../oci/access.ts";
@@ -46,14 +47,21 @@ export function createCallers({ tokens, logins, failedLogins, failedAtRegistry, 
   const isOperator = ({ username, password }: Login) =>
     username === systemUser && systemHash !== undefined && timingSafeEqual(hashOf(password), systemHash);
 
-  const findUser = async (login: Login, org: string, about: Repository | undefined, clientWaitMs: number): Promise<Caller | undefined> => {
-    if (parseDeployToken(login.password) === undefined) return undefined;
+  // one after another, so that many wrong ones at once are not asked about before the first of them counts
+  const turns = createKeyedQueue();
+
+  const isRight = async (login: Login, org: string, about: Repository | undefined, clientWaitMs: number): Promise<boolean> => {
     const waitMs = Math.max(clientWaitMs, failedAtRegistry.waitMs(org, nowMs()));
     if (waitMs > 0 && !logins.isRemembered(login, about)) throw tooMany(waitMs);
-    if ((await logins.actions(login, about)) === undefined) {
-      failedAtRegistry.count(org, nowMs());
-      return undefined;
-    }
+    if ((await logins.actions(login, about)) !== undefined) return true;
+    failedAtRegistry.count(org, nowMs());
+    return false;
+  };
+
+  const findUser = async (login: Login, org: string, about: Repository | undefined, clientWaitMs: number): Promise<Caller | undefined> => {
+    if (parseDeployToken(login.password) === undefined) return undefined;
+    const ask = () => isRight(login, org, about, clientWaitMs);
+    if (!(await (logins.isRemembered(login, about) ? ask() : turns(org, ask)))) return undefined;
     return { kind: "deploy", actions: async (repository) => (await logins.actions(login, repository)) ?? [] };
   };
 

@@ -5,6 +5,8 @@ export type BodyTurnsOptions = {
   readonly most?: number;
   /** what a body may bring in before it lets others come in, if any wait; 8 MiB */
   readonly quantumBytes?: number;
+  /** how long a body may keep its turn, however little it sends, if others wait; 1 s */
+  readonly quantumMs?: number;
   /** a client that sends nothing for so long lets others come in, if any wait; 100 ms */
   readonly idleMs?: number;
 };
@@ -21,7 +23,12 @@ export type BodyTurns = { of(org: string): BodyTurn };
  * Bounds the memory of all uploads of a mirror together, however many are open, and shares what there is between the orgs: one that
  * pushes a hundred layers gets half as soon as another pushes one. Who has no turn waits in its socket.
  */
-export function createBodyTurns({ most = 16, quantumBytes = 8 * 1024 * 1024, idleMs = 100 }: BodyTurnsOptions = {}): BodyTurns {
+export function createBodyTurns({
+  most = 16,
+  quantumBytes = 8 * 1024 * 1024,
+  quantumMs = 1_000,
+  idleMs = 100,
+}: BodyTurnsOptions = {}): BodyTurns {
   const turns = createFairTurns(most);
   const holders = new Set<{ lapse(beforeMs: number): void }>();
   let watching: NodeJS.Timeout | undefined;
@@ -36,7 +43,7 @@ export function createBodyTurns({ most = 16, quantumBytes = 8 * 1024 * 1024, idl
     }, idleMs).unref();
   }
 
-  return { of: (org) => createTurn({ org, turns, holders, quantumBytes, watchSlowClients }) };
+  return { of: (org) => createTurn({ org, turns, holders, quantumBytes, quantumMs, watchSlowClients }) };
 }
 
 type TurnParts = {
@@ -44,19 +51,24 @@ type TurnParts = {
   readonly turns: FairTurns;
   readonly holders: Set<{ lapse(beforeMs: number): void }>;
   readonly quantumBytes: number;
+  readonly quantumMs: number;
   readonly watchSlowClients: () => void;
 };
 
-function createTurn({ org, turns, holders, quantumBytes, watchSlowClients }: TurnParts): BodyTurn {
+function createTurn({ org, turns, holders, quantumBytes, quantumMs, watchSlowClients }: TurnParts): BodyTurn {
   let turn: Disposable | undefined;
   let passedBytes = 0;
   let writing = false;
   let lastAtMs = 0;
+  let heldSinceMs = 0;
   const holder = {
     lapse(beforeMs: number) {
       if (!writing && lastAtMs < beforeMs) giveBack();
     },
   };
+
+  /** By time as well: a byte now and then would keep a turn for ever. */
+  const isUsedUp = (): boolean => passedBytes >= quantumBytes || performance.now() - heldSinceMs >= quantumMs;
 
   function giveBack(): void {
     turn?.[Symbol.dispose]();
@@ -79,12 +91,13 @@ function createTurn({ org, turns, holders, quantumBytes, watchSlowClients }: Tur
 
   function hold(acquired: Disposable): void {
     turn = acquired;
+    heldSinceMs = performance.now();
     holders.add(holder);
   }
 
   return {
     pass(sizeBytes, write, signal) {
-      if (passedBytes >= quantumBytes && turns.contended) giveBack();
+      if (turns.contended && isUsedUp()) giveBack();
       if (turn !== undefined) return run(sizeBytes, write);
       const free = turns.tryAcquire(org);
       if (free !== undefined) {

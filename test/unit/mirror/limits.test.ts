@@ -89,6 +89,18 @@ describe("the turns of bodies", () => {
     await Promise.all([writing, later]);
   });
 
+  it("end for a client that sends a byte now and then, so that it keeps none from others", async () => {
+    const turns = createBodyTurns({ most: 1, quantumMs: 20, idleMs: 60_000 });
+    const dribbling = turns.of("greedy");
+    expect(dribbling.pass(1, writes, signal)).toBeUndefined();
+    const entered: string[] = [];
+    const waiting = turns.of("modest").pass(1, () => void entered.push("modest"), signal);
+    // a turn that is given back is asked for again, and then waited for
+    await expect.poll(() => dribbling.pass(1, writes, signal) !== undefined).toBe(true);
+    await waiting;
+    expect(entered).toEqual(["modest"]);
+  });
+
   it("are not waited for by whoever has gone away", async () => {
     const turns = createBodyTurns({ most: 1 });
     const holder = turns.of("one");

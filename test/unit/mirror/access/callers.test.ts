@@ -72,4 +72,12 @@ describe("callers", () => {
     expect(asked).toHaveLength(2);
     expect(await identify(known, { org: "rival" })).toMatchObject({ kind: "deploy" });
   });
+
+  it("that are wrong all at once are counted before the registry is asked about the next", async () => {
+    const { identify, asked } = lab();
+    const guesses = Array.from("abcdefgh", (letter) => identify(deployToken(letter), { address: `10.0.0.${letter}` }));
+    const results = await Promise.allSettled(guesses);
+    expect(asked).toHaveLength(2);
+    expect(results.filter(({ status }) => status === "rejected")).toHaveLength(6);
+  });
 });
