@@ -69,7 +69,11 @@ function createUploadIntake({ org, turns, space, rate, quota }: OrgLimitParts, c
     pass(sizeBytes, write, signal) {
       const waitFor = conditions(sizeBytes, signal);
       if (waitFor.length === 0) return turn.pass(sizeBytes, write, signal);
-      return Promise.all(waitFor).then(() => turn.pass(sizeBytes, write, signal));
+      return Promise.all(waitFor).then(() => {
+        // whoever ended meanwhile would keep a turn that nobody gives back
+        signal.throwIfAborted();
+        return turn.pass(sizeBytes, write, signal);
+      });
     },
     paused: () => turn[Symbol.dispose](),
     stored: (digest, sizeBytes) => quota?.stored(digest, sizeBytes),
