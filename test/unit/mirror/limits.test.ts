@@ -1,7 +1,9 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { statfs } from "node:fs/promises";
+import { type IncomingMessage, createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, it } from "vitest";
+import { admitBody } from "../../../mirror/limits/admit-body.ts";
 import { createBodyTurns } from "../../../mirror/limits/body-turns.ts";
 import { createByteRate } from "../../../mirror/limits/byte-rate.ts";
 import { createConnectionCounts } from "../../../mirror/limits/connection-counts.ts";
@@ -11,6 +13,8 @@ import { createOrgQuota } from "../../../mirror/limits/org-quota.ts";
 import type { OrgUsage } from "../../../mirror/limits/org-usage.ts";
 import { deferred } from "../../../config/deferred.ts";
 import { digestOf } from "../../../oci/digest.ts";
+import type { DistributionTarget } from "../../../oci/routes/distribution-call.ts";
+import type { DistributionStore } from "../../../oci/store.ts";
 
 const signal = new AbortController().signal;
 
@@ -179,6 +183,21 @@ describe("the floor under the free space", () => {
 
   it("names the folder that cannot be seen", async () => {
     await expect(createFreeSpace(["/nonexistent/containerd"]).require(signal)).rejects.toThrow("/nonexistent/containerd");
+  });
+});
+
+describe("manifests", () => {
+  const manifest = { endpoint: { kind: "writeManifest" } } as DistributionTarget;
+  const admit = (freeBytes: number) => {
+    const space = createFreeSpace(["/tmp"], freeBytes);
+    const limits = { admit: (moreBytes: number, limited: AbortSignal) => space.require(limited, moreBytes) };
+    return admitBody(limits, manifest, {} as IncomingMessage, {} as DistributionStore);
+  };
+
+  it("may go a little beneath the floor, but cannot fill the disk", async () => {
+    const { bavail, bsize } = await statfs("/tmp");
+    await admit(bavail * bsize + 64 * 1024 * 1024);
+    await expect(admit(2 ** 60)).rejects.toMatchObject({ code: "DISK_FULL" });
   });
 });
 
