@@ -1,9 +1,15 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { statBlob } from "../../../containerd/content.ts";
+import { openPeers } from "../../../mirror/peers/open-peers.ts";
+import { createPeerClient } from "../../../mirror/peers/peer-client.ts";
 import { createPeerTokens } from "../../../mirror/peers/peer-tokens.ts";
-import type { Digest } from "../../../oci/digest.ts";
+import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { type DistributionClient, createDistributionClient } from "../../../oci/distribution-client.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
 import { anyFreePort } from "../../../stack/free-port.ts";
@@ -43,10 +49,10 @@ describe("hosts of one registry", () => {
         amend: (settings) => ({ ...settings, auth: "none", systemToken }),
       }),
     );
-    await registry.start();
+    const [daemon] = await Promise.all([startContainerd(), registry.start()]);
+    stack.use(daemon);
     durable = createDistributionClient({ baseUrl: registry.url });
     upstream = stack.use(await startScriptedProxy(registry.url));
-    const daemon = stack.use(await startContainerd());
     const [ports, addresses] = [
       [await anyFreePort(), await anyFreePort()],
       [loopbackAddress(), loopbackAddress()],
@@ -67,8 +73,10 @@ describe("hosts of one registry", () => {
       const client = createDistributionClient({ baseUrl: `http://${addresses[index]}:${mirror.settings.mirror.port}` });
       return { mirror, client, namespace };
     };
-    const first = await start(0, inject("containerdSocket"), registry.url, link.url);
-    const second = await start(1, daemon.socket, upstream.url, `http://127.0.0.1:${ports[1]}`);
+    const [first, second] = await Promise.all([
+      start(0, inject("containerdSocket"), registry.url, link.url),
+      start(1, daemon.socket, upstream.url, `http://127.0.0.1:${ports[1]}`),
+    ]);
     [holder, puller, pulling, scratch] = [first.client, second.client, second.mirror, second.namespace];
   }, 120_000);
   afterAll(() => stack.disposeAsync());
@@ -190,11 +198,32 @@ describe("hosts of one registry", () => {
 });
 
 describe("a mirror whose settings name peers", () => {
-  it("does not start without the registry's system token, and says what is missing", async () => {
-    await using mirror = await createMirrorProcess(inject("containerdSocket"), (settings) => ({
-      ...settings,
-      mirror: { ...settings.mirror, peer: { listen: { host: "127.0.0.1", port: 9 }, url: "http://127.0.0.1:9" } },
-    }));
-    await expect(mirror.start()).rejects.toThrow(/mirror\.peer is set and registry\.systemToken is not/);
+  it("speaks HTTPS with a certificate, which others have to trust, and refuses settings that cannot be right", async () => {
+    await using mirror = await createMirrorProcess();
+    const port = await anyFreePort();
+    const [certFile, keyFile] = ["peer.pem", "peer.key"].map((file) => path.join(mirror.settings.tools.shareDir, file)) as [string, string];
+    const subject = ["-days", "1", "-subj", "/CN=peer", "-addext", "subjectAltName=IP:127.0.0.1"];
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", keyFile];
+    await promisify(execFile)("openssl", ["req", "-x509", ...key, "-out", certFile, ...subject]);
+    const url = `https://127.0.0.1:${port}`;
+    const settings = {
+      ...mirror.settings,
+      registry: { ...mirror.settings.registry, systemToken },
+      mirror: { ...mirror.settings.mirror, peer: { listen: { host: "127.0.0.1", port }, url, tls: { certFile, keyFile } } },
+    };
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    await using peering = openPeers(settings, log)!;
+    await peering.serve(() => undefined, log, signal);
+    const tokens = createPeerTokens(systemToken);
+    const absent = { kind: "digest", digest: digestOf("absent") } as const;
+    const read = (ca?: string) =>
+      createPeerClient({ url, tokens, ...(ca === undefined ? {} : { ca }) }).readManifest(parseRepository("acme/web"), absent, signal);
+    expect(await read(await readFile(certFile, "utf8"))).toBeUndefined();
+    await expect(read()).rejects.toMatchObject({ code: "ANSWER_INVALID" });
+    const plain = { ...settings, mirror: { ...settings.mirror, peer: { ...settings.mirror.peer, url: `http://127.0.0.1:${port}` } } };
+    expect(() => openPeers({ ...settings, registry: mirror.settings.registry }, log)).toThrow(
+      /mirror\.peer is set and registry\.systemToken is not/,
+    );
+    expect(() => openPeers(plain, log)).toThrow(/expected https: with mirror\.peer\.tls/);
   });
 });
