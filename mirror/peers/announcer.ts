@@ -7,8 +7,10 @@ import type { LocationClient, Peer } from "./location-client.ts";
 /** A record lives for a week in the registry. */
 const againMs = 24 * 60 * 60_000;
 const mostRemembered = 10_000;
+/** a registry that is away for long must not have us remember all pushes of that time */
+const mostWaiting = 500;
 const timeoutMs = 10_000;
-const pausesMs = [1_000, 10_000];
+const defaultPausesMs: readonly number[] = [1_000, 10_000];
 
 /** Tells the registry in the background what this host has. */
 export type Announcer = AsyncDisposable & {
@@ -16,10 +18,11 @@ export type Announcer = AsyncDisposable & {
   readonly has: (repository: Repository, digest: Digest) => void;
 };
 
-export function createAnnouncer(client: Pick<LocationClient, "put">, self: Peer, log: MirrorLog): Announcer {
+export function createAnnouncer(client: Pick<LocationClient, "put">, self: Peer, log: MirrorLog, pausesMs = defaultPausesMs): Announcer {
   const saidAtMs = new Map<string, number>();
   const stopping = new AbortController();
   let turn: Promise<void> = Promise.resolve();
+  let waiting = 0;
 
   async function say(repository: Repository, digest: Digest): Promise<void> {
     for (const pauseMs of [...pausesMs, undefined]) {
@@ -36,17 +39,19 @@ export function createAnnouncer(client: Pick<LocationClient, "put">, self: Peer,
   return {
     has(repository, digest) {
       const key = `${repository}@${digest}`;
-      if (stopping.signal.aborted || (saidAtMs.get(key) ?? 0) > Date.now() - againMs) return;
+      if (stopping.signal.aborted || waiting >= mostWaiting || (saidAtMs.get(key) ?? 0) > Date.now() - againMs) return;
       saidAtMs.delete(key);
       saidAtMs.set(key, Date.now());
       if (saidAtMs.size > mostRemembered) saidAtMs.delete(saidAtMs.keys().next().value!);
+      waiting += 1;
       turn = turn
         .then(() => say(repository, digest))
         .catch((error: unknown) => {
           // the next one who reads it here says so again
           saidAtMs.delete(key);
           if (!stopping.signal.aborted) log.warn({ err: error, repository, digest }, "cannot tell other hosts that an image is here");
-        });
+        })
+        .finally(() => (waiting -= 1));
     },
     async [Symbol.asyncDispose]() {
       stopping.abort();
