@@ -30,7 +30,8 @@ export function fetchingStore({ scope, sources, fetches, fetched }: FetchingStor
     blobs: {
       stat: direct.blobs.stat,
       read(repository, digest, range, signal) {
-        const request = requestOf(repository, digest);
+        const { keep, ...passing } = requestOf(repository, digest);
+        const request = keep !== undefined && fetched?.isExpected(repository, digest) === true ? { ...passing, keep } : passing;
         if (range !== undefined && !fetches.isFetching(request)) return direct.blobs.read(repository, digest, range, signal);
         return fetches.read(request, range, signal);
       },

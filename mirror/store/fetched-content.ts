@@ -28,6 +28,8 @@ export type FetchedContent = AsyncDisposable & {
   store(repository: Repository, manifest: ManifestContent, tags: readonly Tag[], signal: AbortSignal): Promise<void>;
   /** A manifest that upstream has: it is stored, unpacked and gets its record as soon as all beneath it is here. */
   expect(repository: Repository, manifest: ManifestContent): void;
+  /** Whether a manifest that is expected names the digest. What none names, the source of a build say, has no place on a host. */
+  isExpected(repository: Repository, digest: Digest): boolean;
 };
 
 export type FetchedContentParts = ManifestStoreParts &
@@ -94,6 +96,7 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
       expected.set(key, one);
       complete(one);
     },
+    isExpected: (repository, digest) => [...expected.values()].some((one) => one.repository === repository && one.children.has(digest)),
     async [Symbol.asyncDispose]() {
       stopping.abort();
       await turn;
@@ -181,6 +184,7 @@ function createKeeper({ log, org, arrived }: FetchedContentParts, open: Open): K
       await writer.abort();
     } catch (error) {
       // what is half-written goes with the lease
+      session.spoiled();
       log.warn({ err: error, org, repository, digest }, "cannot abort the ingest of a blob");
     } finally {
       intake[Symbol.dispose]();

@@ -29,6 +29,7 @@ function ask(method: string, path: string, ns?: string): { store: DistributionSt
       keep: async () => undefined,
       store: async () => undefined,
       expect: () => undefined,
+      isExpected: () => false,
       [Symbol.asyncDispose]: async () => undefined,
     },
   };
