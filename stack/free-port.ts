@@ -1,11 +1,24 @@
+import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 
-/** A port of the loopback that is free now, chosen by the kernel. */
+const leastPort = 10_000;
+const portTries = 200;
+
+/** A port of the loopback that is free now, and that the kernel gives to no outgoing connection before it is used. */
 export async function anyFreePort(): Promise<number> {
-  const server = await listen(0);
-  const { port } = server.address() as net.AddressInfo;
-  await close(server);
-  return port;
+  const end = firstEphemeralPort();
+  for (let tries = 0; tries < portTries; tries++) {
+    const port = randomInt(leastPort, end);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`Cannot find a free port between ${leastPort} and ${end}: tried ${portTries}`);
+}
+
+function firstEphemeralPort(): number {
+  const [first = ""] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split(/\s+/);
+  const port = Number(first);
+  return port > leastPort + 1_000 ? port : 32_768;
 }
 
 /** The first free port from `first` on that is not in `taken`. */

@@ -44,10 +44,16 @@ describe("replication", () => {
     signalRegistry("SIGSTOP");
     const { code, stdout, stderr } = await deploying.finished;
     const { image } = JSON.parse(stdout) as { image: { digest: string } };
-    const meanwhile = await replicationOf(image.digest).finally(() => signalRegistry("SIGCONT"));
+    let meanwhile: string | undefined;
+    try {
+      // Temporal lists what has just begun a moment later
+      await eventually(async () => (meanwhile = (await replicationOf(image.digest)).status));
+    } finally {
+      signalRegistry("SIGCONT");
+    }
     expect(code, stderr).toBe(0);
     expect(await (await fetch(await urlOf(stack, "web"))).text()).toBe("replicated");
-    expect(["pending", "running", "retrying"]).toContain(meanwhile.status);
+    expect(["pending", "running", "retrying"]).toContain(meanwhile);
 
     await eventually(async () => expect((await replicationOf(image.digest)).status).toBe("durable"), 90_000);
     expect(await upstreamHas(image.digest)).toBe(true);

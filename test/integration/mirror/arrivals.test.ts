@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { gcLabels } from "../../../containerd/labels.ts";
 import { chainIds } from "../../../containerd/chain-id.ts";
 import { statSnapshot } from "../../../containerd/snapshots.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";
@@ -146,7 +147,9 @@ async function folderOf({ scratch }: MirroredOrg, key: string): Promise<string> 
 /** Folders of the image's layers, uppermost first. */
 async function lowerFolders({ scratch }: MirroredOrg, image: TestImage): Promise<string[]> {
   const key = `view-${randomUUID()}`;
-  const { mounts } = await scratch.ns.snapshots.view({ snapshotter, key, parent: chainIds(image.diffIds).at(-1)! }, { signal });
+  // else a collection in between takes it
+  const labels = { [gcLabels.root]: new Date().toISOString() };
+  const { mounts } = await scratch.ns.snapshots.view({ snapshotter, key, parent: chainIds(image.diffIds).at(-1)!, labels }, { signal });
   await scratch.ns.snapshots.remove({ snapshotter, key }, { signal });
   const lower = mounts[0]!.options.find((option) => option.startsWith("lowerdir="))!;
   return lower.slice("lowerdir=".length).split(":");
