@@ -4,6 +4,7 @@ import { machineFacts } from "./machine-facts.ts";
 const benches = {
   "cli-start": () => import("./cli-start.ts"),
   deploy: () => import("./deploy/deploy.ts"),
+  fanout: () => import("./fanout/fanout.ts"),
   headline: () => import("./headline/headline.ts"),
   push: () => import("./push/push.ts"),
   ready: () => import("./ready/ready.ts"),
