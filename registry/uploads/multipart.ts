@@ -3,10 +3,11 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   ListMultipartUploadsCommand,
+  ListPartsCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import type { Bucket } from "../bucket/bucket.ts";
-import { isAbsent, isRefusedPart, toStorageError } from "../bucket/s3-errors.ts";
+import { isAbsent, isRefusedPart, isUnanswered, toStorageError } from "../bucket/s3-errors.ts";
 import type { Multipart, StoredPart } from "./upload-state.ts";
 
 /** Opens a multipart upload to a key that nobody else writes. */
@@ -29,8 +30,19 @@ export async function sendPart(
     const { ETag = "" } = await bucket.s3.send(command, { abortSignal: signal });
     return { number, etag: ETag, sizeBytes: bytes.length };
   } catch (error) {
-    if (isAbsent(error)) return undefined;
+    // who knows of no such upload may close the connection on the bytes, and his answer is lost
+    if (isAbsent(error) || (isUnanswered(error) && (await isGone(bucket, multipart, signal)))) return undefined;
     throw toStorageError(error, signal);
+  }
+}
+
+/** Only when S3 says so. */
+async function isGone(bucket: Bucket, multipart: Multipart, signal: AbortSignal): Promise<boolean> {
+  try {
+    await bucket.s3.send(new ListPartsCommand({ ...target(bucket, multipart), MaxParts: 1 }), { abortSignal: signal });
+    return false;
+  } catch (error) {
+    return isAbsent(error);
   }
 }
 
