@@ -1,12 +1,11 @@
 import { DistributionError } from "../errors.ts";
-import { manifestLimitBytes } from "../manifest.ts";
 import type { Descriptor } from "../descriptor.ts";
 import { formatManifestReference } from "../reference.ts";
 import { type Tag, isTag } from "../repository.ts";
 import { isKnownToClient, replacementRule } from "./conditions.ts";
 import { type DistributionCall, type EndpointOf, header } from "./distribution-call.ts";
 import type { OpenBody } from "./open-body.ts";
-import { readWholeBody } from "./request-body.ts";
+import { readManifestBody } from "./manifest-body.ts";
 
 /** in one request; the spec asks for at least 10 */
 const mostTags = 50;
@@ -49,7 +48,7 @@ export async function writeManifest(
   const mediaType = parseMediaType(header(request, "content-type"));
   const tags = endpoint.reference.kind === "digest" ? parseTags(query.getAll("tag")) : [];
   const mayReplace = endpoint.reference.kind === "tag" ? replacementRule(request) : undefined;
-  const bytes = await readLimited(header(request, "content-length"), openBody);
+  const bytes = await readManifestBody(header(request, "content-length"), openBody);
   const more = { tags, ...(mayReplace === undefined ? {} : { mayReplace }) };
   const written = await store.manifests.write(endpoint.repository, endpoint.reference, mediaType, bytes, signal, more);
   const location = `/v2/${endpoint.repository}/manifests/${formatManifestReference(endpoint.reference)}`;
@@ -64,13 +63,6 @@ function parseTags(texts: readonly string[]): Tag[] {
     if (isTag(text)) return text;
     throw new DistributionError("MANIFEST_INVALID", { tag: text.slice(0, 160), expected: "a tag" });
   });
-}
-
-async function readLimited(contentLength: string | undefined, openBody: OpenBody): Promise<Uint8Array> {
-  const declared = Number(contentLength ?? 0);
-  const bytes = declared > manifestLimitBytes ? undefined : await readWholeBody(openBody(), manifestLimitBytes);
-  if (bytes === undefined) throw new DistributionError("MANIFEST_TOO_LARGE", { limitBytes: manifestLimitBytes });
-  return bytes;
 }
 
 function parseMediaType(contentType: string | undefined): string {
