@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          exclude: ["test/integration/registry/**"],
+          exclude: ["test/integration/registry/**", "test/integration/mirror/**", "test/integration/containerd/**"],
           ...onDaemons,
         },
       },
@@ -27,6 +27,14 @@ export default defineConfig({
         test: {
           name: "registry",
           include: ["test/integration/registry/**/*.test.ts"],
+          ...onDaemons,
+        },
+      },
+      {
+        // containerds, ports and networks of its own, too
+        test: {
+          name: "mirror",
+          include: ["test/integration/mirror/**/*.test.ts", "test/integration/containerd/**/*.test.ts"],
           ...onDaemons,
         },
       },

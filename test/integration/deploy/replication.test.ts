@@ -47,7 +47,9 @@ describe("replication", () => {
     let meanwhile: string | undefined;
     try {
       // Temporal lists what has just begun a moment later
-      await eventually(async () => (meanwhile = (await replicationOf(image.digest)).status));
+      await eventually(async () => {
+        meanwhile = (await replicationOf(image.digest)).status;
+      });
     } finally {
       signalRegistry("SIGCONT");
     }
