@@ -12,6 +12,7 @@ import { type Containerd, openContainerd } from "../containerd/client.ts";
 import { SharedContentError, requireIsolatedContent } from "../containerd/policy.ts";
 import { openAccess } from "./access/open-access.ts";
 import { openAdmin } from "./admin.ts";
+import { createFreeSpace } from "./limits/free-space.ts";
 import { createMirrorLimits, openFreeSpace } from "./limits/mirror-limits.ts";
 import { openOrgs } from "./orgs.ts";
 import { openPeers } from "./peers/open-peers.ts";
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
     {
       containerd,
       stateDir: instancePaths.mirrorState(settings),
+      ...(floor === 0 ? {} : { stateSpace: createFreeSpace([instancePaths.mirrorState(settings)], floor) }),
       ports,
       certificates: await openCertificates(settings, log, stopping.signal),
       limits: createMirrorLimits({ containerd, space, settings: settings.mirror.limits ?? {} }),

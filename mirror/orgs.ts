@@ -15,6 +15,7 @@ import { requireOwnRepository } from "./store/org-repository.ts";
 import { pushLeasePrefix } from "./store/push-sessions.ts";
 import { type MirrorLimits, createMirrorLimits } from "./limits/mirror-limits.ts";
 import type { OrgLimits } from "./limits/org-limits.ts";
+import type { FreeSpace } from "./limits/free-space.ts";
 import { createBlobFetches } from "./pull/blob-fetches.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
 import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
@@ -50,6 +51,8 @@ export type OrgsOptions = {
   readonly uploads?: UploadTimes;
   /** absent: the defaults, and no floor under the free space */
   readonly limits?: MirrorLimits;
+  /** the floor under the disk of `stateDir`, where fetches pass through; absent: none */
+  readonly stateSpace?: FreeSpace;
   /** who may do what on an org's sockets; absent: no credential is asked for */
   readonly access?: (org: string) => OrgAccess;
 };
@@ -82,7 +85,10 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
   const limits = options.limits ?? createMirrorLimits({ containerd });
   const applyTurns = createApplyTurns({ room: limits.space });
   const { peers } = options;
-  const fetches = createBlobFetches({ dir: path.join(stateDir, "fetching") });
+  const fetches = createBlobFetches({
+    dir: path.join(stateDir, "fetching"),
+    ...(options.stateSpace === undefined ? {} : { space: options.stateSpace }),
+  });
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(org: string): Promise<Served> {

@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
 import { type Readable, addAbortSignal } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { BlobContent, ByteRange } from "../../oci/store.ts";
 import { clipRange } from "../store/blob-store.ts";
-import type { ReadableStore } from "./readable-store.ts";
+import { type ReadableStore, firstOf } from "./readable-store.ts";
 import { createSourceOrder } from "./source-order.ts";
-import { type Spool, openSpool } from "./spool.ts";
-import { WrongContentError } from "./verified-body.ts";
+import type { Spool } from "./spool.ts";
+import { type SpoolSpaceOptions, createSpoolSpace } from "./spool-space.ts";
+import { WrongContentError, verifiedBody } from "./verified-body.ts";
 
 export type NamedSource = { readonly name: string; readonly store: ReadableStore };
 
@@ -26,17 +28,22 @@ export type FetchRequest = {
   readonly repository: Repository;
   readonly digest: Digest;
   readonly sources: readonly NamedSource[];
+  /** as the manifest says, where it is known: what has another size is not asked for */
+  readonly sizeBytes?: number;
   /** Undefined when there is no room: then the bytes only pass through. */
   readonly keep?: (sizeBytes: number) => Promise<Keeper | undefined>;
 };
 
 /** Blobs that are fetched from elsewhere, each once however many want it. */
 export type BlobFetches = AsyncDisposable & {
-  /** @throws DistributionError BLOB_UNKNOWN when no source has it, UNAVAILABLE when one cannot tell. */
+  /**
+   * Where the disk is short, the bytes pass through for this reader alone. @throws DistributionError BLOB_UNKNOWN when no source has it,
+   * UNAVAILABLE when one cannot tell.
+   */
   read(request: FetchRequest, range: ByteRange | undefined, signal: AbortSignal): Promise<BlobContent>;
   /**
    * Resolves when all of it was received and is kept, or cannot be; nobody need read it. Ends the fetch with the signal when nobody else
-   * wants it. @throws as `read`.
+   * wants it. @throws as `read`, and DISK_FULL.
    */
   receive(request: FetchRequest, signal: AbortSignal): Promise<void>;
   isFetching(request: FetchRequest): boolean;
@@ -58,14 +65,22 @@ type Entry = {
   isWhole: boolean;
 };
 
-/** A source may break off so often without a byte in between before the fetch is given up. */
-const mostFruitless = 4;
+/** Before a source is asked again that sent nothing or could not be asked; a fetch is given up when it did so once more. */
+const defaultPausesMs: readonly number[] = [200, 800, 2_000, 4_000];
+/** A source that sends nothing for so long is left. */
+const defaultStallMs = 10_000;
+
+export type BlobFetchesOptions = SpoolSpaceOptions & { readonly pausesMs?: readonly number[]; readonly stallMs?: number };
+type Patience = { readonly pausesMs: readonly number[]; readonly stallMs: number };
+type Order = ReturnType<typeof createSourceOrder>;
 
 /**
  * A source that breaks off is followed by the next, which sends the rest; the same one is asked again when there is no other. One that
  * sent wrong bytes is asked last for a while. A fetch ends when nobody wants it any more.
  */
-export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetches {
+export function createBlobFetches(options: BlobFetchesOptions): BlobFetches {
+  const { pausesMs = defaultPausesMs, stallMs = defaultStallMs } = options;
+  const spools = createSpoolSpace(options);
   const running = new Map<string, Entry>();
   const order = createSourceOrder();
 
@@ -113,14 +128,24 @@ export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetche
     const found = await firstThatHas(order.of(request.digest, request.sources), request, signal);
     const { sizeBytes } = found.content;
     try {
-      const spool = await openSpool({ dir, sizeBytes });
-      const keeping = request.keep?.(sizeBytes) ?? Promise.resolve(undefined);
-      const whole = keeping.then((keeper) => receive({ request, found, spool, sizeBytes, signal }, order, keeper));
-      return { sizeBytes, spool, whole, ended: finish({ spool, whole, keeping, sizeBytes, body: found.content.body }) };
+      const spool = await spools.open(sizeBytes, signal);
+      const kept: Kept = { keeper: undefined };
+      const work = { request, spool, sizeBytes, signal, kept, order, patience: { pausesMs, stallMs } };
+      const whole = receive(work, found);
+      return { sizeBytes, spool, whole, ended: finish({ spool, whole, kept, sizeBytes, body: found.content.body }) };
     } catch (error) {
       found.content.body.destroy();
       throw error;
     }
+  }
+
+  /** For who cannot share a fetch, as there is no room for it. */
+  async function passThrough(request: FetchRequest, range: ByteRange | undefined, signal: AbortSignal): Promise<BlobContent> {
+    const sources = order.of(request.digest, request.sources);
+    if (range !== undefined)
+      return firstOf(sources.map(({ store }) => store)).blobs.read(request.repository, request.digest, range, signal);
+    const { content } = await firstThatHas(sources, request, signal);
+    return { sizeBytes: content.sizeBytes, body: verifiedBody(content.body, request.digest) };
   }
 
   return {
@@ -140,6 +165,7 @@ export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetche
       } catch (error) {
         signal.removeEventListener("abort", leave);
         leave();
+        if (isDiskFull(error)) return passThrough(request, range, signal);
         throw error;
       }
     },
@@ -172,26 +198,30 @@ export function createBlobFetches({ dir }: { readonly dir: string }): BlobFetche
   };
 }
 
-type Finish = Pick<Fetch, "sizeBytes" | "spool" | "whole"> & { readonly keeping: Promise<Keeper | undefined>; readonly body: Readable };
+type Finish = Pick<Fetch, "sizeBytes" | "spool" | "whole"> & { readonly kept: Kept; readonly body: Readable };
 
-async function finish({ sizeBytes, spool, whole, keeping, body }: Finish): Promise<void> {
-  const keeper = await keeping.catch(() => undefined);
+/** Another one takes over when the bytes that came were wrong. */
+type Kept = { keeper: Keeper | undefined };
+
+async function finish({ sizeBytes, spool, whole, kept, body }: Finish): Promise<void> {
   try {
     await whole;
     spool.complete();
-    await keeper?.commit(sizeBytes);
+    await kept.keeper?.commit(sizeBytes);
   } catch (error) {
     // an error answer for who has heard nothing yet, a broken connection for the others
     spool.fail(brokenOff(error));
   } finally {
     body.destroy();
-    await keeper?.abort();
+    await kept.keeper?.abort();
     await spool.close();
   }
 }
 
+const isDiskFull = (error: unknown): error is DistributionError => error instanceof DistributionError && error.code === "DISK_FULL";
+
 const brokenOff = (cause: unknown): DistributionError =>
-  new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause });
+  isDiskFull(cause) ? cause : new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause });
 
 /** What comes after the signal is nobody's any more. */
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -206,45 +236,72 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 type Found = { readonly source: NamedSource; readonly content: BlobContent };
 type Work = {
   readonly request: FetchRequest;
-  readonly found: Found;
   readonly spool: Spool;
   readonly sizeBytes: number;
   readonly signal: AbortSignal;
+  readonly kept: Kept;
+  readonly order: Order;
+  readonly patience: Patience;
 };
 
-/** Takes all bytes, from as many sources as it needs. */
-async function receive(work: Work, order: ReturnType<typeof createSourceOrder>, keeper: Keeper | undefined): Promise<void> {
-  const { request, spool, sizeBytes, signal } = work;
+/** Takes all bytes; when they were wrong, once more from others, as long as no reader got any of them. */
+async function receive(work: Work, first: Found): Promise<void> {
+  const { request, spool, sizeBytes, signal, kept } = work;
+  let found: Found | undefined = first;
+  for (let left = request.sources.length - 1; ; left -= 1) {
+    try {
+      kept.keeper = await request.keep?.(sizeBytes);
+      await receiveOnce(work, found);
+      return;
+    } catch (error) {
+      if (signal.aborted || left <= 0 || !(error instanceof WrongContentError) || spool.hasGiven) throw error;
+      await kept.keeper?.abort();
+      spool.restart();
+      found = undefined;
+    }
+  }
+}
+
+/** From as many sources as it needs. */
+async function receiveOnce(work: Work, first: Found | undefined): Promise<void> {
+  const { request, spool, sizeBytes, signal, kept, order, patience } = work;
   const hash = createHash(digestAlgorithm(request.digest));
   const contributed = new Set<string>();
-  let found: Found | undefined = work.found;
+  let found = first;
   let fruitless = 0;
   while (spool.writtenBytes < sizeBytes || found !== undefined) {
     const before = spool.writtenBytes;
-    const { source, content }: Found = found ?? (await nextAt(work, order.of(request.digest, request.sources, contributed)));
-    found = undefined;
-    contributed.add(source.name);
+    let failure: unknown;
     try {
-      for await (const chunk of restOf(content, before)) {
-        signal.throwIfAborted();
-        if (spool.writtenBytes + chunk.length > sizeBytes) throw new WrongContentError(`Cannot fetch blob: more than ${sizeBytes} bytes`);
-        hash.update(chunk);
-        await Promise.all([spool.append(chunk), keeper?.write(chunk)]);
+      const next: Found = found ?? (await nextAt(work, order.of(request.digest, request.sources, contributed)));
+      found = undefined;
+      contributed.add(next.source.name);
+      try {
+        for await (const chunk of restOf(next.content, before, patience.stallMs)) {
+          signal.throwIfAborted();
+          if (spool.writtenBytes + chunk.length > sizeBytes) throw new WrongContentError(`Cannot fetch blob: more than ${sizeBytes} bytes`);
+          hash.update(chunk);
+          await Promise.all([spool.append(chunk), kept.keeper?.write(chunk)]);
+        }
+      } finally {
+        next.content.body.destroy();
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof WrongContentError) {
-        order.lied(request.digest, contributed);
-        throw error;
-      }
-      if (spool.writtenBytes === sizeBytes) break;
-      if (fruitless + 1 >= mostFruitless && spool.writtenBytes === before) throw error;
-    } finally {
-      content.body.destroy();
+      if (error instanceof WrongContentError) order.lied(request.digest, contributed);
+      if (error instanceof WrongContentError || isDiskFull(error)) throw error;
+      failure = error;
     }
-    fruitless = spool.writtenBytes > before ? 0 : fruitless + 1;
-    if (fruitless > mostFruitless)
-      throw new DistributionError("UNAVAILABLE", { digest: request.digest, reason: "its sources send nothing" });
+    if (spool.writtenBytes === sizeBytes) break;
+    if (spool.writtenBytes > before) fruitless = 0;
+    else {
+      const pauseMs = patience.pausesMs[fruitless];
+      if (pauseMs === undefined) {
+        throw new DistributionError("UNAVAILABLE", { digest: request.digest, reason: "its sources send nothing" }, { cause: failure });
+      }
+      fruitless += 1;
+      await sleep(pauseMs, undefined, { signal });
+    }
   }
   const foundHash = hash.digest("hex");
   if (foundHash === digestEncoded(request.digest)) return;
@@ -253,12 +310,21 @@ async function receive(work: Work, order: ReturnType<typeof createSourceOrder>, 
 }
 
 /** What a source without ranges sends again is skipped. */
-async function* restOf(content: BlobContent, offset: number): AsyncGenerator<Buffer> {
+async function* restOf(content: BlobContent, offset: number, stallMs: number): AsyncGenerator<Buffer> {
   let skipBytes = content.range === undefined ? offset : 0;
-  for await (const chunk of content.body as AsyncIterable<Buffer>) {
-    const rest = chunk.subarray(Math.min(skipBytes, chunk.length));
-    skipBytes -= chunk.length - rest.length;
-    if (rest.length > 0) yield rest;
+  const stalled = (): void => void content.body.destroy(new Error(`Cannot fetch blob: its source sent nothing for ${stallMs} ms`));
+  let timer = setTimeout(stalled, stallMs);
+  try {
+    for await (const chunk of content.body as AsyncIterable<Buffer>) {
+      // the time that the chunk takes to be written is not the source's
+      clearTimeout(timer);
+      const rest = chunk.subarray(Math.min(skipBytes, chunk.length));
+      skipBytes -= chunk.length - rest.length;
+      if (rest.length > 0) yield rest;
+      timer = setTimeout(stalled, stallMs);
+    }
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -270,18 +336,19 @@ function nextAt({ request, spool, sizeBytes, signal }: Work, sources: readonly N
 
 async function firstThatHas(
   sources: readonly NamedSource[],
-  { repository, digest }: FetchRequest,
+  { repository, digest, sizeBytes }: FetchRequest,
   signal: AbortSignal,
   rest?: { readonly offset: number; readonly sizeBytes: number },
 ): Promise<Found> {
   const range = rest === undefined || rest.offset === 0 ? undefined : { first: rest.offset };
+  const expectedBytes = rest?.sizeBytes ?? sizeBytes;
   let failure: unknown;
   for (const source of sources) {
     try {
       const content = await source.store.blobs.read(repository, digest, range, signal);
       addAbortSignal(signal, content.body);
       const begins = content.range?.first ?? range?.first;
-      if (begins === range?.first && (rest === undefined || content.sizeBytes === rest.sizeBytes)) return { source, content };
+      if (begins === range?.first && (expectedBytes === undefined || content.sizeBytes === expectedBytes)) return { source, content };
       content.body.destroy();
       failure ??= new DistributionError("UNAVAILABLE", { digest, reason: `${source.name} has another blob or sends another part of it` });
     } catch (error) {

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { Readable } from "node:stream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { PassThrough, Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { deferred } from "../../../config/deferred.ts";
 import { type BlobFetches, type Keeper, type NamedSource, createBlobFetches } from "../../../mirror/pull/blob-fetches.ts";
 import { firstOf } from "../../../mirror/pull/readable-store.ts";
@@ -148,6 +148,100 @@ describe("fetches of blobs", () => {
     go.resolve();
     expect((await whole(quick)).equals(bytes)).toBe(true);
     expect((await whole(slow)).equals(bytes)).toBe(true);
+  });
+
+  it("take wrong bytes from nobody who can still wait: the next source is asked within the same fetch, and kept anew", async () => {
+    const ends: string[] = [];
+    const kept: Buffer[] = [];
+    const keep = async (): Promise<Keeper> => {
+      const own: Uint8Array[] = [];
+      return {
+        write: async (chunk) => void own.push(chunk),
+        commit: async () => void kept.push(Buffer.concat(own)),
+        abort: async () => void ends.push("abort"),
+      };
+    };
+    const sources = [source("another peer", { content: randomBytes(bytes.length) }), source("upstream")];
+    await fetches.receive(requestOf(sources, keep), never);
+    expect(kept).toHaveLength(1);
+    expect(kept[0]?.equals(bytes)).toBe(true);
+    expect(ends).toEqual(["abort", "abort"]);
+  });
+
+  it("hold a small blob back until it is right", async () => {
+    const config = randomBytes(20_000);
+    const sources = [source("peer", { content: randomBytes(config.length) }), source("upstream", { content: config })];
+    const content = await fetches.read({ ...requestOf(sources), digest: digestOf(config) }, undefined, never);
+    expect((await whole(content)).equals(config)).toBe(true);
+  });
+
+  it("ask the only source again after a pause when it refuses for a while", async () => {
+    const only = source("upstream", { breaksAfterBytes: 50_000 });
+    let calls = 0;
+    const read: typeof only.store.blobs.read = async (...args) => {
+      calls += 1;
+      if (calls === 2 || calls === 3) throw new DistributionError("UNAVAILABLE");
+      return only.store.blobs.read(...args);
+    };
+    await using patient = createBlobFetches({ dir, pausesMs: [1, 1, 1] });
+    const flaky = { name: "upstream", store: { ...only.store, blobs: { ...only.store.blobs, read } } };
+    expect((await whole(await patient.read(requestOf([flaky]), undefined, never))).equals(bytes)).toBe(true);
+    expect(only.asked).toEqual([0, 50_000]);
+  });
+
+  it("leave a source that sends nothing any more for the next", async () => {
+    const silent = source("peer");
+    const read: typeof silent.store.blobs.read = async () => {
+      const body = new PassThrough();
+      body.write(bytes.subarray(0, 1_000));
+      return { sizeBytes: bytes.length, body };
+    };
+    const next = source("upstream");
+    await using impatient = createBlobFetches({ dir, stallMs: 50 });
+    const stuck = { name: "peer", store: { ...silent.store, blobs: { ...silent.store.blobs, read } } };
+    expect((await whole(await impatient.read(requestOf([stuck, next]), undefined, never))).equals(bytes)).toBe(true);
+    expect(next.asked).toEqual([1_000]);
+  });
+
+  it("do not take what has another size than its manifest says", async () => {
+    const sources = [source("peer", { content: randomBytes(10) }), source("upstream")];
+    const request = { ...requestOf(sources), sizeBytes: bytes.length };
+    expect((await whole(await fetches.read(request, undefined, never))).equals(bytes)).toBe(true);
+    await expect(fetches.read({ ...requestOf([source("peer")]), sizeBytes: 5 }, undefined, never)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+    });
+  });
+
+  it("pass bytes through while the disk is short, and say so to who wants them kept", async () => {
+    const space = { require: () => Promise.reject(new DistributionError("DISK_FULL")) };
+    await using short = createBlobFetches({ dir, space });
+    expect((await whole(await short.read(requestOf([source("upstream")]), undefined, never))).equals(bytes)).toBe(true);
+    const wrong = await short.read(requestOf([source("upstream", { content: randomBytes(bytes.length) })]), undefined, never);
+    await expect(whole(wrong)).rejects.toThrow("sent");
+    await expect(short.receive(requestOf([source("upstream")]), never)).rejects.toMatchObject({ code: "DISK_FULL" });
+  });
+
+  it("end with that error when the disk gets short on the way", async () => {
+    const large = randomBytes(5 * 1024 * 1024);
+    let asked = 0;
+    const space = {
+      require: async () => {
+        if ((asked += 1) > 1) throw new DistributionError("DISK_FULL");
+      },
+    };
+    await using short = createBlobFetches({ dir, space });
+    const request = { ...requestOf([source("upstream", { content: large })]), digest: digestOf(large) };
+    await expect(short.receive(request, never)).rejects.toMatchObject({ code: "DISK_FULL" });
+  });
+
+  it("take no more of the disk together than they may, and give back what they took", async () => {
+    const go = deferred<void>();
+    await using small = createBlobFetches({ dir, totalBytes: 400_000 });
+    const content = await small.read(requestOf([source("upstream", { until: go.promise })]), undefined, never);
+    await expect(small.receive(requestOf([source("upstream")]), never)).rejects.toMatchObject({ code: "DISK_FULL" });
+    go.resolve();
+    await whole(content);
+    await vi.waitFor(() => small.receive(requestOf([source("upstream")]), never));
   });
 
   it("say absent when all sources do, and what failed when one cannot tell", async () => {
