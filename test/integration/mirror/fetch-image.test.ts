@@ -1,6 +1,13 @@
+import { randomBytes } from "node:crypto";
+import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { deferred } from "../../../config/deferred.ts";
 import { statBlob } from "../../../containerd/content.ts";
 import { getImage, listImages } from "../../../containerd/images.ts";
+import { createBuildTokens } from "../../../mirror/access/build-tokens.ts";
+import { openAdmin } from "../../../mirror/admin.ts";
+import { type MirrorAdmin, createMirrorAdmin } from "../../../mirror/admin-client.ts";
+import type { Orgs } from "../../../mirror/orgs.ts";
 import { verifyStoredImage } from "../../../mirror/images/verify-stored-image.ts";
 import { lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 import { imageNames } from "../../../mirror/store/org-repository.ts";
@@ -15,12 +22,22 @@ import {
   pushBlobs,
   pushImage,
 } from "../../support/mirror-harness.ts";
+import { makeOwnedDir, removeOwnedDir } from "../../support/owned-dir.ts";
 import { startContainerd } from "../../support/own-containerd.ts";
 import { type ScriptedProxy, startScriptedProxy } from "../../support/scripted-proxy.ts";
 import { type TestImage, imageOf, indexOf } from "../../support/test-image.ts";
 
 const signal = AbortSignal.timeout(300_000);
 const tag = "v1" as never;
+
+async function openAdminOf(orgs: Orgs): Promise<AsyncDisposable & { readonly admin: MirrorAdmin }> {
+  const stack = new AsyncDisposableStack();
+  const dir = await makeOwnedDir();
+  stack.defer(() => removeOwnedDir(dir));
+  const socket = path.join(dir, "mirror.sock");
+  stack.use(await openAdmin({ orgs, tokens: createBuildTokens(randomBytes(32)) }, socket));
+  return { admin: createMirrorAdmin(socket), [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
 
 describe("an image that is only upstream", () => {
   const stack = new AsyncDisposableStack();
@@ -135,6 +152,44 @@ describe("an image that is only upstream", () => {
     await expect(mirror.orgs.fetchImage(name, { repository: foreign, digest: absent }, signal)).rejects.toMatchObject({
       code: "NAME_UNKNOWN",
     });
+  });
+
+  it("is fetched over the admin socket, which says by its status what is wrong", async () => {
+    await using opened = await openAdminOf(mirror.orgs);
+    const { admin } = opened;
+    const { repository, digest } = await onlyAbove("socket", "socket");
+
+    proxy.script.isDown = true;
+    await expect(admin.fetchImage(name, { repository, digest }, signal)).rejects.toMatchObject({
+      status: 503,
+      message: expect.stringContaining("UNAVAILABLE"),
+    });
+    proxy.script.isDown = false;
+    const absent = (await imageOf([{ never: "pushed" }])).manifest.descriptor.digest;
+    await expect(admin.fetchImage(name, { repository, digest: absent }, signal)).rejects.toMatchObject({ status: 404 });
+    await expect(admin.fetchImage("other", { repository, digest }, signal)).rejects.toMatchObject({ status: 404 });
+    await expect(admin.fetchImage(name, { repository, digest: "latest" as Digest }, signal)).rejects.toMatchObject({ status: 400 });
+
+    expect(await admin.fetchImage(name, { repository, digest }, signal)).toMatchObject({ digest });
+    await verify(repository, digest);
+  });
+
+  it("is wanted over the admin socket for as long as the caller's connection stands", async () => {
+    const [started, ended] = [deferred<void>(), deferred<void>()];
+    const fetchImage: Orgs["fetchImage"] = async (_org, _wanted, wantedSignal) => {
+      wantedSignal.addEventListener("abort", () => ended.resolve(), { once: true });
+      started.resolve();
+      await ended.promise;
+      throw wantedSignal.reason;
+    };
+    await using opened = await openAdminOf({ ...mirror.orgs, fetchImage });
+    const leaving = new AbortController();
+    const { repository, digest } = await onlyAbove("leaving", "leaving");
+    const call = opened.admin.fetchImage(name, { repository, digest }, leaving.signal);
+    await started.promise;
+    leaving.abort(new Error("gone"));
+    await expect(call).rejects.toThrow("gone");
+    await ended.promise;
   });
 
   it("is not fetched on when everyone who wanted it is gone", async () => {
