@@ -10,23 +10,29 @@ export type FairTurns = {
 
 type Waiting = { readonly org: string; readonly begin: () => void };
 
-/** A free turn goes to the org that has the fewest, and among equals to the one that has waited longest. */
-export function createFairTurns(most: number): FairTurns {
+/**
+ * A free turn goes to the org that has the fewest, and among equals to the one that has waited longest; none has more than `mostOfOne`, so
+ * that turns which do not end by themselves are not all one org's.
+ */
+export function createFairTurns(most: number, mostOfOne = most): FairTurns {
   const running = new Map<string, number>();
   const waiting = new Set<Waiting>();
   let taken = 0;
 
+  const ofOrg = (org: string): number => running.get(org) ?? 0;
+
   function next(): void {
-    while (taken < most && waiting.size > 0) {
-      const [first] = [...waiting].toSorted((one, other) => (running.get(one.org) ?? 0) - (running.get(other.org) ?? 0));
-      waiting.delete(first!);
-      first!.begin();
+    while (taken < most) {
+      const [first] = [...waiting].filter(({ org }) => ofOrg(org) < mostOfOne).toSorted((one, other) => ofOrg(one.org) - ofOrg(other.org));
+      if (first === undefined) return;
+      waiting.delete(first);
+      first.begin();
     }
   }
 
   function begin(org: string): Disposable {
     taken += 1;
-    running.set(org, (running.get(org) ?? 0) + 1);
+    running.set(org, ofOrg(org) + 1);
     let over = false;
     return {
       [Symbol.dispose]() {
@@ -45,7 +51,7 @@ export function createFairTurns(most: number): FairTurns {
     get contended() {
       return waiting.size > 0;
     },
-    tryAcquire: (org) => (taken < most && waiting.size === 0 ? begin(org) : undefined),
+    tryAcquire: (org) => (taken < most && ofOrg(org) < mostOfOne && waiting.size === 0 ? begin(org) : undefined),
     async acquire(org, signal) {
       signal.throwIfAborted();
       return await new Promise((resolve, reject) => {

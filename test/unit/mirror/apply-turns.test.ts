@@ -11,25 +11,25 @@ function gate(): { readonly opened: Promise<void>; open(): void } {
 }
 
 describe("turns for applying layers", () => {
-  it("are given to so many at once, and the next goes to the org that has the fewest", async () => {
-    const turns = createApplyTurns({ most: 2 });
+  it("leave one to other orgs, whatever one has begun, and go to the org that has the fewest", async () => {
+    const turns = createApplyTurns({ most: 3 });
     const order: string[] = [];
-    const gates = Array.from({ length: 5 }, gate);
-    const all = ["busy", "busy", "busy", "busy", "quiet"].map((org, index) =>
+    const gates = Array.from({ length: 6 }, gate);
+    const all = ["busy", "busy", "busy", "busy", "quiet", "late"].map((org, index) =>
       turns.take(org, signal, async () => {
         order.push(`${org} ${index}`);
         await gates[index]!.opened;
       }),
     );
     await sleep(1);
-    expect(order).toEqual(["busy 0", "busy 1"]);
+    expect(order).toEqual(["busy 0", "busy 1", "quiet 4"]);
     gates[1]!.open();
     await all[1];
     await sleep(1);
-    expect(order).toEqual(["busy 0", "busy 1", "quiet 4"]);
+    expect(order.slice(3)).toEqual(["late 5"]);
     for (const each of gates) each.open();
     await Promise.all(all);
-    expect(order.slice(3)).toEqual(["busy 2", "busy 3"]);
+    expect(order.slice(4)).toEqual(["busy 2", "busy 3"]);
   });
 
   it("are not waited for any longer by who gives up, and come back when a task fails", async () => {
