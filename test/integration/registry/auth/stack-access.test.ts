@@ -3,12 +3,14 @@ import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { connectControlPlane } from "../../../../cli/control-plane/connect.ts";
 import { instancePaths } from "../../../../config/paths.ts";
+import { createMirrorAdmin } from "../../../../mirror/admin-client.ts";
 import { tinyApp } from "../../../support/apps.ts";
-import { slipway } from "../../../support/slipway.ts";
+import { slipway, startSlipway } from "../../../support/slipway.ts";
 import { type TestStack, startTestStack } from "../../../support/stack.ts";
 
 const exec = promisify(execFile);
@@ -43,6 +45,39 @@ async function shell(line: string, login = "docs"): Promise<{ stdout: string; st
   return exec("bash", ["-ec", `set -o pipefail; ${line}`], { cwd: dir, env });
 }
 
+/** A JWT, bare or as the login of a build. */
+const buildToken = "eyJ[A-Za-z0-9_-]{10,}\\.eyJ[A-Za-z0-9_-]{20,}\\.|YnVpbGQ6ZXlK|c291cmNlOmV5S";
+
+/** Takes the one secret whose id a Dockerfile can know, and tries what it is good for. */
+const nosyDockerfile = [
+  "FROM busybox AS tools",
+  "RUN --mount=type=secret,id=HTTP_AUTH_HEADER__api.internal,required=true \\",
+  "  at=http://$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'):5000/v2/; mkdir /www; \\",
+  '  ask() { name=$1; shift; wget -q -S -O /dev/null --header "Authorization: $(cat /run/secrets/*)" "$@" 2>&1; echo "$name $?"; }; \\',
+  "  { ask api $at; ask tags ${at}default/nosy/tags/list; ask manifest ${at}default/web/manifests/latest; \\",
+  "  ask upload --post-data= ${at}default/nosy/blobs/uploads/; } > /www/found",
+  "FROM scratch",
+  "COPY --from=tools /bin/busybox /bin/busybox",
+  "COPY --from=tools /www /www",
+  "COPY index.html /www/index.html",
+  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
+  "",
+].join("\n");
+
+/** Command lines and environments of all processes of the host. */
+async function processesThatShow(pattern: string): Promise<string[]> {
+  const shown = await Promise.all(
+    (await readdir("/proc"))
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((pid) => [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`])
+      .map(async (file) => {
+        const text = await readFile(file, "utf8").catch(() => "");
+        return new RegExp(pattern).test(text) ? [`${file}: ${text}`] : [];
+      }),
+  );
+  return shown.flat();
+}
+
 type Made = { token: string; id: string; org: string; app?: string; actions: string[] };
 async function createToken(...args: string[]): Promise<Made> {
   const { code, stdout, stderr } = await slipway(stack.dataDir, ["tokens", "create", "-o", "json", ...args]);
@@ -74,6 +109,41 @@ describe("an instance that `up` made", () => {
     for (const file of files) {
       expect(await readFile(path.join(file.parentPath, file.name), "utf8")).not.toContain(stack.settings.registry.systemToken);
     }
+  });
+
+  it("gives a build credentials that stay nowhere, and that a step of it gains nothing by", { timeout: 300_000 }, async () => {
+    await using app = await tinyApp("nosy", "nosy", { Dockerfile: nosyDockerfile });
+    const building = startSlipway(stack.dataDir, ["deploy", app.dir, "-o", "json"]);
+    const seen: string[] = [];
+    let isOver = false;
+    const finished = building.finished.finally(() => (isOver = true));
+    while (!isOver) {
+      seen.push(...(await processesThatShow(buildToken)));
+      await sleep(100);
+    }
+    const { code, stdout, stderr } = await finished;
+    expect(code, stderr).toBe(0);
+    expect(seen).toEqual([]);
+    const { url } = JSON.parse(stdout) as { url: string };
+    const found = await (await fetch(`${url}/found`)).text();
+    // it is a credential, so that the refusals are of what it asks for
+    expect(found.split("\n")).toEqual(expect.arrayContaining(["api 0", "tags 1", "manifest 1", "upload 1"]));
+    expect(found).toMatch(/403 Forbidden/);
+
+    const admin = createMirrorAdmin(stack.settings.mirror.adminSocket);
+    const { token } = await admin.mintToken(stack.settings.defaultOrg, { app: "nosy" }, AbortSignal.timeout(10_000));
+    for (const user of ["build", "source"]) {
+      expect(`Basic ${Buffer.from(`${user}:${token}`).toString("base64")}`).toMatch(new RegExp(buildToken));
+    }
+    expect(token).toMatch(new RegExp(buildToken));
+    // Temporal's database, logs, the bucket, the builder's cache, content and what was unpacked of it
+    const { stdout: files } = await exec("grep", ["-raElI", "--binary-files=text", buildToken, stack.dataDir]).catch(
+      (error: { code: number; stdout: string; stderr: string }) => {
+        if (error.code === 1) return { stdout: "" };
+        throw error as unknown;
+      },
+    );
+    expect(files).toBe("");
   });
 
   it("keeps its token when it comes up again", async () => {
