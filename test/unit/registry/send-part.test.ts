@@ -23,7 +23,7 @@ describe("sendPart", () => {
     }).listen(0, "127.0.0.1");
     await once(server, "listening");
   });
-  afterAll(() => void server.close().closeAllConnections());
+  afterAll(() => server.close().closeAllConnections());
 
   const send = () => {
     const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
