@@ -19,6 +19,8 @@ export type ContentWriterOptions = {
   readonly totalBytes?: number;
   /** The chunks belong to the writer: their memory is given back as soon as containerd has them, and nobody may look at them again. */
   readonly ownsChunks?: boolean;
+  /** The stream has failed, also while nobody writes or waits. */
+  readonly onFailed?: (error: Error) => void;
 };
 
 /** One open write stream into containerd's content store. */
@@ -64,6 +66,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let committed = false;
+  let closing = false;
 
   const cancel = () => {
     unanswered.fail(signal.reason);
@@ -84,6 +87,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
         unanswered.fail(error ?? new Error(`Cannot write content "${ref}": containerd ended the stream`));
         signal.removeEventListener("abort", cancel);
         ended.resolve();
+        if (error !== undefined && !closing) options.onFailed?.(error);
       },
     });
   }
@@ -121,6 +125,7 @@ export function openContentWriter(ns: ContainerdNamespace, options: ContentWrite
 
   /** Ends our side first, so that containerd lets go of the ref by itself; cancels when it does not answer. */
   async function close(): Promise<void> {
+    closing = true;
     if (stream === undefined) return signal.removeEventListener("abort", cancel);
     stream.end();
     const timer = setTimeout(() => stream?.cancel(), closeTimeoutMs);

@@ -2,12 +2,12 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type Containerd, type ContainerdNamespace, isNotFound } from "./client.ts";
 import { chainIds } from "./chain-id.ts";
-import { setLabels } from "./content.ts";
+import { setLabels, statBlob } from "./content.ts";
 import { readImage, type StoredImage } from "./image.ts";
 import { gcLabels } from "./labels.ts";
 import { addToLease } from "./leases.ts";
 import { hasCommittedSnapshot, snapshotterCapabilities } from "./snapshots.ts";
-import { type AppliedLayer, type LayerPlan, applyPlanned, commitLayer, discardLayer } from "./unpack-layer.ts";
+import { type AppliedLayer, type LayerPlan, applyLayer, applyPlanned, commitLayer, discardLayer } from "./unpack-layer.ts";
 
 export type UnpackOptions = {
   readonly snapshotter: string;
@@ -81,7 +81,9 @@ type Unpacking = { readonly ns: ContainerdNamespace; readonly layers: LayerSourc
 
 async function unpackLayers(containerd: Containerd, unpacking: Unpacking, plan: readonly LayerPlan[], lease: string): Promise<void> {
   const { ns, signal } = unpacking;
-  const missing = plan.slice(await countStanding(ns, plan, lease, signal));
+  const standing = await countStanding(ns, plan, lease, signal);
+  await labelStanding(unpacking, plan.slice(0, standing));
+  const missing = plan.slice(standing);
   if (missing.length === 0) return;
   const capabilities = await snapshotterCapabilities(containerd, missing[0]!.snapshotter, signal);
   if (capabilities.has("rebase")) await unpackTogether(unpacking, missing);
@@ -98,6 +100,23 @@ async function countStanding(ns: ContainerdNamespace, plan: readonly LayerPlan[]
     if (await hasCommittedSnapshot(ns, snapshotter, chainId, signal)) return count;
   }
   return 0;
+}
+
+/**
+ * A snapshot may stand from other bytes than this blob's (of another compression), or its blob's label was still to come when containerd
+ * ended. What a blob without one unpacks to nobody knows: it is applied again, and compared.
+ */
+async function labelStanding({ ns, layers, signal }: Unpacking, standing: readonly LayerPlan[]): Promise<void> {
+  const stats = await Promise.all(standing.map(({ layer }) => statBlob(ns, layer.digest, signal)));
+  for (const [index, plan] of standing.entries()) {
+    const stat = stats[index];
+    if (stat === undefined || stat.labels[gcLabels.uncompressed] !== undefined) continue;
+    const { snapshotter, layer, parent } = plan;
+    const taken = await layers.take(layer, signal);
+    // not under the chain id's name: containerd would answer that it exists, and compare nothing
+    const applied = taken ?? (await layers.inTurn(signal, (turn) => applyLayer(ns, { snapshotter, layer, over: { parent } }, turn)));
+    await commitLayer(ns, plan, applied, signal);
+  }
 }
 
 async function unpackInOrder({ ns, layers, signal }: Unpacking, plan: readonly LayerPlan[]): Promise<void> {

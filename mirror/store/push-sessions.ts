@@ -12,8 +12,8 @@ const leaseLifetimeMs = 60 * 60_000;
 const joinableMs = 20 * 60_000;
 /** A push that goes on has an upload open or a next request within this time. */
 const defaultIdleMs = 60_000;
-const abandonTries = 20;
-const abandonPauseMs = 3_000;
+const firstPauseMs = 500;
+const mostPauseMs = 15_000;
 
 /** The part of a push that one request sees: containerd under the push's lease. */
 export type PushSession = {
@@ -25,6 +25,8 @@ export type PushSession = {
   wrote(digest: Digest): void;
   /** The lease was found gone: later requests begin a new one. */
   retire(): void;
+  /** Something of it broke off and may lie about: with the lease's end the collector is waited for. */
+  spoiled(): void;
   /** Fires when the push is over and its lease goes. */
   readonly ended: AbortSignal;
 };
@@ -48,6 +50,7 @@ type Session = {
   readonly startedAtMs: number;
   readonly unsettled: Set<Digest>;
   readonly ending: AbortController;
+  isSpoiled: boolean;
   users: number;
   timer: NodeJS.Timeout | undefined;
 };
@@ -60,6 +63,7 @@ export function createPushSessions(
   const current = new Map<Repository, Session>();
   const all = new Map<Session, Repository>();
   const bare = containerd.namespace(namespace);
+  let isClosed = false;
 
   function begin(repository: Repository): Session {
     const lease = `${pushLeasePrefix}${randomBytes(12).toString("hex")}`;
@@ -68,6 +72,7 @@ export function createPushSessions(
       ns: containerd.namespace(namespace, lease),
       startedAtMs: Date.now(),
       unsettled: new Set(),
+      isSpoiled: false,
       users: 0,
       ending: new AbortController(),
       timer: undefined,
@@ -94,7 +99,8 @@ export function createPushSessions(
   async function end(session: Session): Promise<void> {
     if (session.ending.signal.aborted) return;
     forget(session);
-    await deleteLease(bare, session.lease, AbortSignal.timeout(10_000));
+    const released = release(session);
+    if (!session.isSpoiled) await released;
   }
 
   async function leave(session: Session): Promise<void> {
@@ -104,16 +110,23 @@ export function createPushSessions(
     session.timer = setTimeout(() => void abandon(session), idleMs).unref();
   }
 
+  /** Nobody goes on with it: the collector takes what was unpacked as well. */
+  async function abandon(session: Session): Promise<void> {
+    session.isSpoiled = true;
+    await end(session);
+  }
+
   /**
-   * Nobody goes on with it: it waits for the collector, which takes what was unpacked as well. containerd may be away; when it stays so,
-   * the lease ends by its own expiry.
+   * Deletes the lease; when containerd is away, again and again until the lease has ended by its own expiry. An end that did not happen
+   * fails no request: what was asked for is done. Never rejects.
    */
-  async function abandon(session: Session, tries = abandonTries): Promise<void> {
-    if (!session.ending.signal.aborted) forget(session);
+  async function release(session: Session, pauseMs = firstPauseMs): Promise<void> {
     try {
-      await deleteLease(bare, session.lease, AbortSignal.timeout(30_000), true);
+      await deleteLease(bare, session.lease, AbortSignal.timeout(session.isSpoiled ? 30_000 : 10_000), session.isSpoiled);
     } catch {
-      if (tries > 1) setTimeout(() => void abandon(session, tries - 1), abandonPauseMs).unref();
+      session.isSpoiled = true;
+      if (isClosed || Date.now() > session.startedAtMs + leaseLifetimeMs) return;
+      setTimeout(() => void release(session, Math.min(pauseMs * 2, mostPauseMs)), pauseMs).unref();
     }
   }
 
@@ -125,7 +138,8 @@ export function createPushSessions(
     try {
       await ensureLease(session, repository, signal);
     } catch (error) {
-      await leave(session).catch(() => undefined);
+      session.isSpoiled = true;
+      await leave(session);
       throw error;
     }
     let left = false;
@@ -141,6 +155,7 @@ export function createPushSessions(
         if (current.get(repository) === session) current.delete(repository);
       },
       wrote: (digest) => void session.unsettled.add(digest),
+      spoiled: () => void (session.isSpoiled = true),
       async [Symbol.asyncDispose]() {
         if (left) return;
         left = true;
@@ -156,6 +171,7 @@ export function createPushSessions(
       try {
         return await task(session);
       } catch (error) {
+        session.spoiled();
         if (isLeaseGone(error)) session.retire();
         throw error;
       }
@@ -166,7 +182,13 @@ export function createPushSessions(
       }
     },
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([...all.keys()].map(end));
+      isClosed = true;
+      await Promise.allSettled(
+        [...all.keys()].map((session) => {
+          forget(session);
+          return release(session);
+        }),
+      );
     },
   };
 }

@@ -10,6 +10,8 @@ const passing: ReadonlySet<Status> = new Set([
   Status.INTERNAL,
   Status.UNKNOWN,
   Status.ABORTED,
+  // by containerd, as it ends; ours is an AbortError
+  Status.CANCELLED,
 ]);
 
 /** Whether containerd itself failed, rather than what it was asked to do. */

@@ -26,6 +26,10 @@ type Upload = {
   readonly intake: UploadIntake;
   /** set while a request works on it: one at a time */
   busy: boolean;
+  /** containerd's: nothing can be added to it */
+  failure: Error | undefined;
+  /** ends the body that is being received */
+  stopBody: (error: Error) => void;
   timer: NodeJS.Timeout | undefined;
 };
 
@@ -36,7 +40,8 @@ export type UploadParts = Pick<StoreParts, "org" | "sessions"> & Partial<Pick<Ar
 
 /**
  * Upload sessions of one org. Each holds one write stream into containerd open from its start to its end, under the push's lease
- * and with a ref of its own. A storage error ends it at once, idleness after a while, and sooner when a body broke off.
+ * and with a ref of its own. A storage error ends it at once, also between two requests; idleness after a while, and sooner when a body
+ * broke off.
  */
 export function createUploadStore(
   { org, sessions, arrived, intake = unlimitedIntake }: UploadParts,
@@ -56,6 +61,9 @@ export function createUploadStore(
     clearTimeout(upload.timer);
     try {
       await upload.writer.abort();
+    } catch (error) {
+      upload.session.spoiled();
+      throw error;
     } finally {
       upload.intake[Symbol.dispose]();
       await upload.session[Symbol.asyncDispose]();
@@ -67,6 +75,13 @@ export function createUploadStore(
     upload.timer = setTimeout(() => void discard(upload).catch(() => undefined), afterMs).unref();
   }
 
+  function fail(upload: Upload, failure: Error): void {
+    upload.failure = failure;
+    // a request that is at it hears of it, and discards the upload
+    if (upload.busy) return upload.stopBody(failure);
+    if (uploads.has(upload.id)) void discard(upload).catch(() => undefined);
+  }
+
   /** Runs one request's work alone. When the body breaks off the client may resume; whatever else fails, the upload is gone after. */
   async function alone<T>(upload: Upload, task: () => Promise<T>): Promise<T> {
     if (upload.busy) throw new DistributionError("RANGE_INVALID", { reason: "another request is writing to this upload" });
@@ -76,16 +91,18 @@ export function createUploadStore(
     try {
       return await task();
     } catch (error) {
-      if (error instanceof BrokenBody) {
+      if (error instanceof BrokenBody && upload.failure === undefined) {
         afterMs = brokenIdleMs;
         throw error.cause;
       }
-      if (isLeaseGone(error)) upload.session.retire();
+      const reason = error instanceof BrokenBody ? upload.failure! : (error as Error);
+      if (isLeaseGone(reason)) upload.session.retire();
       // the client hears why it failed; what cannot be deleted now goes with the lease
       await discard(upload).catch(() => undefined);
-      return await asDistributionErrors(() => Promise.reject(error as Error));
+      return await asDistributionErrors(() => Promise.reject(reason));
     } finally {
       upload.busy = false;
+      upload.stopBody = () => undefined;
       if (uploads.has(upload.id)) watchIdle(upload, afterMs);
     }
   }
@@ -98,8 +115,19 @@ export function createUploadStore(
         const session = await asDistributionErrors(() => sessions.join(repository, signal));
         const id = randomBytes(24).toString("base64url");
         // the stream outlives the request that begins it
-        const writer = openContentWriter(session.ns, { ref: `${uploadRefPrefix}${id}`, ownsChunks: true }, new AbortController().signal);
-        const upload: Upload = { id, repository, session, writer, intake: admitted, busy: false, timer: undefined };
+        const writing = { ref: `${uploadRefPrefix}${id}`, ownsChunks: true, onFailed: (error: Error) => fail(upload, error) };
+        const writer = openContentWriter(session.ns, writing, new AbortController().signal);
+        const upload: Upload = {
+          id,
+          repository,
+          session,
+          writer,
+          intake: admitted,
+          busy: false,
+          failure: undefined,
+          stopBody: () => undefined,
+          timer: undefined,
+        };
         uploads.set(id, upload);
         watchIdle(upload);
         return { id, receivedBytes: 0 };
@@ -117,6 +145,7 @@ export function createUploadStore(
         throw new DistributionError("RANGE_INVALID", { found: offset, expected: upload.writer.offsetBytes });
       }
       return alone(upload, async () => {
+        upload.stopBody = (error) => void body.destroy(error);
         try {
           await receiveBody(body, (chunk) => upload.intake.pass(chunk.length, () => upload.writer.write(chunk), signal), signal);
         } finally {

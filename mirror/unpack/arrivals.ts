@@ -61,6 +61,7 @@ export function createArrivals(parts: ArrivalsParts): Arrivals {
     };
     waiting.set(blob.digest, arrival);
     arrival.applied = apply(arrival, session, blob).catch((error: unknown) => {
+      session.spoiled();
       // with the manifest it is tried again, and that answer counts
       if (!arrival.dropped.signal.aborted) log.info({ err: error, namespace, digest: blob.digest }, "layer was not unpacked on arrival");
       return undefined;

@@ -7,7 +7,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import type { PushSession } from "../store/push-sessions.ts";
-import { isDiskFull, isOutage } from "../store/storage-error.ts";
+import { isDiskFull, isLeaseGone, isOutage } from "../store/storage-error.ts";
 
 /** The part of a pino logger that the mirror uses. */
 export type MirrorLog = {
@@ -38,14 +38,20 @@ export function createUnpacker({ containerd, snapshotter, log, arrivals }: Unpac
   return {
     async unpackPushed(session, manifest, descriptor, signal) {
       const { namespace } = session.ns;
-      try {
-        const digest = await runnableDigest(session, manifest, descriptor, signal);
-        if (digest === undefined) return;
-        const options = { snapshotter, lease: session.lease, signal, layers: arrivals };
-        await turns(digest, () => unpackImage(containerd, namespace, digest, options));
-      } catch (error) {
-        if (signal.aborted || isRetryable(error)) throw error;
-        log.warn({ err: error, namespace, digest: descriptor.digest }, "pushed image cannot be unpacked");
+      for (let isLast = false; ; isLast = true) {
+        try {
+          const digest = await runnableDigest(session, manifest, descriptor, signal);
+          if (digest === undefined) return;
+          const options = { snapshotter, lease: session.lease, signal, layers: arrivals };
+          await turns(digest, () => unpackImage(containerd, namespace, digest, options));
+          return;
+        } catch (error) {
+          if (signal.aborted || isPassing(error)) throw error;
+          // a call that was under way when containerd ended looks the same, but only once
+          if (isOutage(error) && !isLast) continue;
+          log.warn({ err: error, namespace, digest: descriptor.digest }, "pushed image cannot be unpacked");
+          return;
+        }
       }
     },
   };
@@ -68,9 +74,9 @@ async function runnableDigest(
   return ours ? descriptor.digest : undefined;
 }
 
-/** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is retried; a full disk may. */
-function isRetryable(error: unknown): boolean {
-  if (isDiskFull(error)) return true;
+/** containerd says UNKNOWN for a layer that is no archive, so only what surely passes is the client's to retry; a full disk may. */
+function isPassing(error: unknown): boolean {
+  if (isDiskFull(error) || isLeaseGone(error)) return true;
   if (error instanceof DistributionError) return error.status >= 429;
   return isOutage(error) && !/UNKNOWN|INTERNAL/.test((error as Error).message);
 }

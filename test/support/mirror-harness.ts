@@ -44,6 +44,7 @@ export type HarnessOptions = {
   readonly publicRegistry?: StoreSources["publicRegistry"];
   readonly pushIdleMs?: number;
   readonly brokenIdleMs?: number;
+  readonly uploadIdleMs?: number;
   /** absent: no credential is asked for */
   readonly access?: (org: string) => OrgAccess;
   /** with which the mirror itself reads from upstream */
@@ -94,7 +95,10 @@ export async function openMirrorHarness(options: HarnessOptions = {}): Promise<M
     error: (fields: object) => void warnings.push(fields),
   };
   const idle = options.pushIdleMs === undefined ? {} : { pushIdleMs: options.pushIdleMs };
-  const uploads = options.brokenIdleMs === undefined ? {} : { brokenIdleMs: options.brokenIdleMs };
+  const uploads = {
+    ...(options.brokenIdleMs === undefined ? {} : { brokenIdleMs: options.brokenIdleMs }),
+    ...(options.uploadIdleMs === undefined ? {} : { idleMs: options.uploadIdleMs }),
+  };
   const access = options.access === undefined ? {} : { access: options.access };
   const { containerd } = base;
   const scratches: ScratchNamespace[] = [];
