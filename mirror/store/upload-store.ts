@@ -18,6 +18,8 @@ const defaultIdleMs = 15 * 60_000;
 /** A client whose body broke off resumes soon or never: its builder is on this host. */
 const defaultBrokenIdleMs = 30_000;
 
+const mostLost = 256;
+
 type Upload = {
   readonly id: string;
   readonly repository: Repository;
@@ -48,12 +50,16 @@ export function createUploadStore(
   { idleMs = defaultIdleMs, brokenIdleMs = defaultBrokenIdleMs }: UploadTimes = {},
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
+  /** ended by containerd's end: their clients hear it once, for a failure that passes */
+  const lost = new Map<string, Repository>();
 
   function find(repository: Repository, id: string): Upload {
     requireOwnRepository(org, repository);
     const upload = uploads.get(id);
-    if (upload === undefined || upload.repository !== repository) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
-    return upload;
+    if (upload?.repository === repository) return upload;
+    if (lost.get(id) !== repository) throw new DistributionError("BLOB_UPLOAD_UNKNOWN");
+    lost.delete(id);
+    throw new DistributionError("UNAVAILABLE", { storage: "containerd", reason: "it ended in the middle of this upload: begin another" });
   }
 
   async function discard(upload: Upload): Promise<void> {
@@ -79,7 +85,10 @@ export function createUploadStore(
     upload.failure = failure;
     // a request that is at it hears of it, and discards the upload
     if (upload.busy) return upload.stopBody(failure);
-    if (uploads.has(upload.id)) void discard(upload).catch(() => undefined);
+    if (!uploads.has(upload.id)) return;
+    lost.set(upload.id, upload.repository);
+    if (lost.size > mostLost) lost.delete(lost.keys().next().value!);
+    void discard(upload).catch(() => undefined);
   }
 
   /** Runs one request's work alone. When the body breaks off the client may resume; whatever else fails, the upload is gone after. */
