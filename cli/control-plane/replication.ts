@@ -37,8 +37,9 @@ export function asItStands(view: ReplicationView, { status, raw }: Described): R
   const sending = raw.pendingActivities?.find(({ activityType }) => activityType?.name === "pushUpstream");
   const payload = sending?.heartbeatDetails?.payloads?.[0];
   if (payload === undefined || payload === null) return view;
-  const attempt = defaultPayloadConverter.fromPayload<ReplicationAttempt | null>(payload);
-  if (attempt === null) return view;
+  const attempt = defaultPayloadConverter.fromPayload<ReplicationAttempt | null | undefined>(payload);
+  // it beats before it has anything to say
+  if (attempt === null || attempt === undefined) return view;
   return { ...view, sentBytes: view.sentBytes + attempt.sentBytes, totalBytes: attempt.totalBytes };
 }
 
