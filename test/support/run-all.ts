@@ -1,10 +1,10 @@
-/** `npm test`: every check and every test; goes on after a failure, and ends with the line `N passed, N failed`. */
+/** `npm test`: every check and every test; goes on after a failure, says last what failed, and ends with the line `N passed, N failed`. */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
+import { type Outcome, readReport } from "./read-report.ts";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const bin = path.join(root, "node_modules", ".bin");
@@ -23,14 +23,13 @@ const checks: readonly (readonly [string, ...string[]])[] = [
   ["tsc", "-p", "tsconfig.build.json", "--noEmit"],
 ];
 
-type Count = { readonly passed: number; readonly failed: number };
-
-const failedChecks = checks.filter((argv) => !check(argv)).length;
-const counts = await runTests();
-const passed = sum(counts.map((count) => count.passed));
-const failed = failedChecks + sum(counts.map((count) => count.failed));
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+const failedChecks = checks.filter((argv) => !check(argv)).map((argv) => argv.join(" "));
+const outcomes = await runTests();
+const passed = outcomes.reduce((total, outcome) => total + outcome.passed, 0);
+const failures = [...failedChecks, ...outcomes.flatMap((outcome) => outcome.failures)];
+for (const failure of failures) console.log(`FAILED ${failure}`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length > 0 ? 1 : 0;
 
 function check([command, ...args]: readonly [string, ...string[]]): boolean {
   console.log(`\n> ${command} ${args.join(" ")}`);
@@ -38,15 +37,15 @@ function check([command, ...args]: readonly [string, ...string[]]): boolean {
 }
 
 /** The first run is seen while it goes on, the others at their end. */
-async function runTests(): Promise<readonly Count[]> {
+async function runTests(): Promise<readonly Outcome[]> {
   const dir = mkdtempSync(path.join(tmpdir(), "slipway-results-"));
   try {
     return await Promise.all(
       runs.map(async (projects, at) => {
         const output = at === 0 ? undefined : path.join(dir, `${at}.log`);
-        const count = await runVitest(projects, { report: path.join(dir, `${at}.json`), output });
+        const outcome = await runVitest(projects, { report: path.join(dir, `${at}.json`), output });
         if (output !== undefined) console.log(readFileSync(output, "utf8"));
-        return count;
+        return outcome;
       }),
     );
   } finally {
@@ -55,7 +54,10 @@ async function runTests(): Promise<readonly Count[]> {
 }
 
 /** A run that fails without a failed test (a set-up that fails, an unhandled rejection) counts as one failure. */
-async function runVitest(projects: readonly string[], { report, output }: { report: string; output: string | undefined }): Promise<Count> {
+async function runVitest(
+  projects: readonly string[],
+  { report, output }: { report: string; output: string | undefined },
+): Promise<Outcome> {
   const selected = projects.flatMap((name) => ["--project", name]);
   const argv = ["run", ...selected, "--reporter=default", "--reporter=json", `--outputFile=${report}`];
   console.log(`\n> vitest ${argv.join(" ")}`);
@@ -64,18 +66,6 @@ async function runVitest(projects: readonly string[], { report, output }: { repo
   const isOk = await new Promise<boolean>((resolve) => {
     child.once("error", () => resolve(false)).once("exit", (code) => resolve(code === 0));
   });
-  const { numPassedTests, numFailedTests } = readReport(report);
-  return { passed: numPassedTests, failed: isOk ? numFailedTests : Math.max(numFailedTests, 1) };
-}
-
-function readReport(file: string): { numPassedTests: number; numFailedTests: number } {
-  try {
-    return z.object({ numPassedTests: z.number(), numFailedTests: z.number() }).parse(JSON.parse(readFileSync(file, "utf8")));
-  } catch {
-    return { numPassedTests: 0, numFailedTests: 0 };
-  }
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
+  const outcome = readReport(report);
+  return isOk || outcome.failures.length > 0 ? outcome : { ...outcome, failures: [`vitest ${selected.join(" ")}, without a failed test`] };
 }

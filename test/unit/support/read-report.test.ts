@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { readReport } from "../../support/read-report.ts";
+
+const dir = mkdtempSync(path.join(tmpdir(), "slipway-report-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+describe("what a run of vitest said", () => {
+  it("counts what passed and names each failed test with its failure", () => {
+    const failed = { fullName: "a push ends", status: "failed", failureMessages: ["expected 1 to be 2"] };
+    const passed = { fullName: "a push starts", status: "passed", failureMessages: [] };
+    const file = written({
+      numPassedTests: 1,
+      testResults: [{ name: "push.test.ts", status: "failed", assertionResults: [passed, failed] }],
+    });
+
+    expect(readReport(file)).toEqual({ passed: 1, failures: ["push.test.ts > a push ends\nexpected 1 to be 2"] });
+  });
+
+  it("names a file that failed before its first test", () => {
+    const file = written({
+      numPassedTests: 0,
+      testResults: [{ name: "push.test.ts", status: "failed", message: "no such module", assertionResults: [] }],
+    });
+
+    expect(readReport(file)).toEqual({ passed: 0, failures: ["push.test.ts\nno such module"] });
+  });
+
+  it("says nothing for a run that left no report", () => {
+    expect(readReport(path.join(dir, "missing.json"))).toEqual({ passed: 0, failures: [] });
+  });
+});
+
+function written(report: object): string {
+  const file = path.join(dir, "report.json");
+  writeFileSync(file, JSON.stringify(report));
+  return file;
+}
