@@ -4,14 +4,14 @@ import path from "node:path";
 import { orgNamespace } from "../../config/paths.ts";
 import { readyFile } from "../../config/ready.ts";
 import type { Settings } from "../../config/settings.ts";
-import { type Containerd, ensureNamespace, openContainerd } from "../../containerd/client.ts";
+import { ensureNamespace } from "../../containerd/client.ts";
 import { removeNamespace } from "../../containerd/remove-namespace.ts";
 import { type MirrorAdmin, createMirrorAdmin } from "../../mirror/admin-client.ts";
-import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
-import { containerdConfig, containerdDaemon } from "../../stack/engines.ts";
 import { entryPoint } from "../../stack/entry-point.ts";
 import type { InstalledTools } from "../../tools/install.ts";
-import { type StartedProcess, startProcess } from "../headline/start-process.ts";
+import { benchSettings } from "../bench-settings.ts";
+import { startContainerd } from "../start-containerd.ts";
+import { type StartedProcess, startProcess } from "../start-process.ts";
 import type { NetworkHost } from "./netns.ts";
 
 export const org = "bench";
@@ -42,7 +42,9 @@ export async function startHost({ tools, ownedDir, name, network, registry }: Fa
   await using stack = new AsyncDisposableStack();
   const dir = path.join(ownedDir, name);
   await mkdir(dir);
-  const containerd = stack.use(await startContainerd({ tools, ownedDir, dir, name, network }));
+  const containerd = stack.use(
+    await startContainerd({ binDir: tools.binDir, dir, ownedDir, name: `${name}-containerd`, command: (argv) => network.command(argv) }),
+  );
   const settings = settingsOf(dir, tools, name, registry);
   const admin = createMirrorAdmin(settings.mirror.adminSocket);
   let mirror: StartedProcess | undefined;
@@ -84,37 +86,8 @@ export async function startHost({ tools, ownedDir, name, network, registry }: Fa
   };
 }
 
-type ContainerdOptions = Omit<FanoutHostOptions, "registry"> & { readonly dir: string };
-
-async function startContainerd({ tools, ownedDir, dir, name, network }: ContainerdOptions): Promise<Containerd> {
-  await using stack = new AsyncDisposableStack();
-  const [socket, configFile] = [path.join(dir, "c.sock"), path.join(dir, "containerd.toml")];
-  const options = { binDir: tools.binDir, root: path.join(dir, "root"), state: path.join(dir, "state"), socket, configFile };
-  await writeFile(configFile, containerdConfig(options));
-  const containerd = openContainerd(socket);
-  stack.use(containerd);
-  const { argv, env } = containerdDaemon(options);
-  const isReady = (): Promise<boolean> =>
-    containerd.version.version({}, { signal: AbortSignal.timeout(2_000) }).then(
-      () => true,
-      () => false,
-    );
-  stack.use(await startProcess({ name: `${name}-containerd`, argv: network.command(argv), env, dir: ownedDir, isReady }));
-  const started = stack.move();
-  return { ...containerd, [Symbol.asyncDispose]: () => started.disposeAsync() };
-}
-
 function settingsOf(dir: string, tools: InstalledTools, hostId: string, registry: FanoutHostOptions["registry"]): Settings {
-  const settings = defaultSettings({
-    dataDir: path.join(dir, "data"),
-    runDir: path.join(dir, "run"),
-    hostId,
-    tools,
-    ports: preferredPorts,
-    s3Keys: { accessKeyId: "none", secretAccessKey: "none" },
-    ipv4Pool: "10.213.0.0/16",
-    containerdSocket: path.join(dir, "c.sock"),
-  });
+  const settings = benchSettings({ dir, tools, hostId, ipv4Pool: "10.213.0.0/16", containerdSocket: path.join(dir, "c.sock") });
   return {
     ...settings,
     registry: { ...settings.registry, ...registry, imageHost: `registry.slipway.internal:${mirrorPort}` },

@@ -5,11 +5,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { readyFile } from "../../config/ready.ts";
 import type { Settings } from "../../config/settings.ts";
-import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
+import { preferredPorts } from "../../stack/default-settings.ts";
 import { s3Server } from "../../stack/engines.ts";
 import { entryPoint } from "../../stack/entry-point.ts";
 import type { InstalledTools } from "../../tools/install.ts";
-import { startProcess } from "../headline/start-process.ts";
+import { benchSettings } from "../bench-settings.ts";
+import { startProcess } from "../start-process.ts";
 import type { NetworkHost } from "./netns.ts";
 
 export type FanoutRegistry = AsyncDisposable & { readonly url: string; readonly systemToken: string };
@@ -54,17 +55,9 @@ function settingsOf(
   dir: string,
   tools: InstalledTools,
   address: string,
-  s3Keys: Parameters<typeof defaultSettings>[0]["s3Keys"],
+  s3Keys: { readonly accessKeyId: string; readonly secretAccessKey: string },
 ): Settings & { readonly registry: { readonly systemToken: string } } {
-  const settings = defaultSettings({
-    dataDir: path.join(dir, "data"),
-    runDir: path.join(dir, "run"),
-    hostId: "registry",
-    tools,
-    ports: preferredPorts,
-    s3Keys,
-    ipv4Pool: "10.213.0.0/16",
-  });
+  const settings = benchSettings({ dir, tools, hostId: "registry", s3Keys, ipv4Pool: "10.213.0.0/16" });
   const port = preferredPorts.registry;
   const systemToken = randomBytes(32).toString("base64url");
   const registry = { url: `http://${address}:${port}`, listen: { host: address, port }, auth: "tokens", systemToken } as const;

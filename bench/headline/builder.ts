@@ -4,7 +4,7 @@ import { buildkitdConfig } from "../../builder/buildkitd-config.ts";
 import { solve } from "../../builder/buildkit/solve.ts";
 import { awaitReady } from "../../builder/readiness.ts";
 import type { SourceServer } from "./source.ts";
-import { type StartedProcess, startProcess } from "./start-process.ts";
+import { type StartedProcess, startProcess } from "../start-process.ts";
 
 /** One buildkitd with a cache that outlives its sleep; both paths build with it. */
 export type Builder = AsyncDisposable & {

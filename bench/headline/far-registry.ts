@@ -4,7 +4,7 @@ import { anyFreePort } from "../../stack/free-port.ts";
 import { startToxiproxy } from "../../test/support/toxiproxy-process.ts";
 import type { Cell } from "./cells.ts";
 import { openSharedLink } from "./shared-link.ts";
-import { startProcess } from "./start-process.ts";
+import { startProcess } from "../start-process.ts";
 
 export type Registry = AsyncDisposable & {
   /** `host:port`, where it is reached */

@@ -3,15 +3,15 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { orgNamespace } from "../../config/paths.ts";
 import { readyFile } from "../../config/ready.ts";
-import { type Containerd, ensureNamespace, openContainerd } from "../../containerd/client.ts";
+import { type Containerd, ensureNamespace } from "../../containerd/client.ts";
 import { createMirrorAdmin } from "../../mirror/admin-client.ts";
-import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
-import { containerdConfig, containerdDaemon } from "../../stack/engines.ts";
 import { entryPoint } from "../../stack/entry-point.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
 import type { InstalledTools } from "../../tools/install.ts";
+import { benchSettings } from "../bench-settings.ts";
+import { startContainerd } from "../start-containerd.ts";
+import { startProcess } from "../start-process.ts";
 import { emptyNamespace } from "./deploys.ts";
-import { startProcess } from "./start-process.ts";
 
 export const org = "bench";
 
@@ -26,29 +26,8 @@ export type Host = AsyncDisposable & {
 
 export async function openHost(tools: InstalledTools, dir: string): Promise<Host> {
   await using stack = new AsyncDisposableStack();
-  const socket = path.join(dir, "c.sock");
-  const configFile = path.join(dir, "containerd.toml");
-  const options = { binDir: tools.binDir, root: path.join(dir, "root"), state: path.join(dir, "state"), socket, configFile };
-  await writeFile(configFile, containerdConfig(options));
-  const containerd = stack.use(openContainerd(socket));
-  const { argv, env } = containerdDaemon(options);
-  const isReady = (): Promise<boolean> =>
-    containerd.version.version({}, { signal: AbortSignal.timeout(2_000) }).then(
-      () => true,
-      () => false,
-    );
-  stack.use(await startProcess({ name: "containerd", argv: argv as [string, ...string[]], env, dir, isReady }));
-
-  const settings = defaultSettings({
-    dataDir: path.join(dir, "data"),
-    runDir: path.join(dir, "run"),
-    hostId: "bench",
-    tools,
-    ports: preferredPorts,
-    s3Keys: { accessKeyId: "none", secretAccessKey: "none" },
-    ipv4Pool: "10.99.0.0/16",
-    containerdSocket: socket,
-  });
+  const containerd = stack.use(await startContainerd({ binDir: tools.binDir, dir }));
+  const settings = benchSettings({ dir, tools, containerdSocket: containerd.socket });
   const port = await anyFreePort();
   const address = loopbackAddress();
   const settingsFile = path.join(dir, "settings.json");

@@ -1,16 +1,15 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { readyFile } from "../../config/ready.ts";
-import { defaultSettings, preferredPorts } from "../../stack/default-settings.ts";
+import { preferredPorts } from "../../stack/default-settings.ts";
 import { s3Server } from "../../stack/engines.ts";
 import { entryPoint } from "../../stack/entry-point.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
+import { makeOwnedDir, removeOwnedDir } from "../../test/support/owned-dir.ts";
 import { installTools } from "../../tools/install.ts";
+import { benchSettings } from "../bench-settings.ts";
+import { startProcess } from "../start-process.ts";
 import { distributionConfig } from "./distribution-config.ts";
 import type { S3Access } from "./s3-access.ts";
 
@@ -30,8 +29,6 @@ export type Arena = AsyncDisposable & {
   readonly s3Pid: number;
 };
 
-const readyTimeoutMs = 20_000;
-
 /** Both registries, each with a bucket of its own on one versitygw; neither asks for tokens, neither redirects. */
 export async function openArena(profileDir?: string): Promise<Arena> {
   const tools = await installTools({
@@ -40,19 +37,14 @@ export async function openArena(profileDir?: string): Promise<Arena> {
     signal: AbortSignal.timeout(20 * 60_000),
   });
   await using stack = new AsyncDisposableStack();
-  const dir = await mkdtemp(path.join(tmpdir(), "slipway-bench-"));
-  stack.defer(() => rm(dir, { recursive: true, force: true }));
-  const run = async (name: string, argv: readonly string[], env: Record<string, string>, isReady: () => Promise<boolean>) => {
-    const logFile = path.join(dir, `${name}.log`);
-    const log = openSync(logFile, "a");
-    const child = spawn(argv[0]!, argv.slice(1), { env: { ...process.env, ...env }, stdio: ["ignore", log, log], cwd: dir });
-    closeSync(log);
-    stack.defer(() => endProcess(child));
-    for (const deadline = Date.now() + readyTimeoutMs; !(await isReady()); await sleep(20)) {
-      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${name} does not serve:\n${await readFile(logFile, "utf8")}`);
-    }
-    return child.pid!;
-  };
+  const dir = await makeOwnedDir();
+  stack.defer(() => removeOwnedDir(dir));
+  const run = async (
+    name: string,
+    argv: readonly [string, ...string[]],
+    env: Readonly<Record<string, string>>,
+    isReady: () => Promise<boolean>,
+  ): Promise<number> => stack.use(await startProcess({ name, argv, env, dir, isReady })).pid;
 
   const buckets = path.join(dir, "s3");
   await mkdir(path.join(buckets, "distribution"), { recursive: true });
@@ -62,15 +54,8 @@ export async function openArena(profileDir?: string): Promise<Arena> {
   const s3Spec = s3Server({ binDir: tools.binDir, dir: buckets, port: s3Port, ...keys });
   const s3Pid = await run("versitygw", s3Spec.argv, s3Spec.env, () => answers(s3.endpoint));
 
-  const slipwayOf = defaultSettings({
-    dataDir: path.join(dir, "data"),
-    runDir: path.join(dir, "run"),
-    hostId: "bench",
-    tools,
-    ports: { ...preferredPorts, registry: slipwayPort, s3: s3Port, metrics: await anyFreePort() },
-    s3Keys: keys,
-    ipv4Pool: "10.99.0.0/16",
-  });
+  const ports = { ...preferredPorts, registry: slipwayPort, s3: s3Port, metrics: await anyFreePort() };
+  const slipwayOf = benchSettings({ dir, tools, ports, s3Keys: keys });
   const settingsFile = path.join(dir, "settings.json");
   await writeFile(settingsFile, JSON.stringify({ ...slipwayOf, s3: { ...slipwayOf.s3, bucket: "slipway" } }));
   const profile = profileDir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${path.resolve(profileDir)}`];
@@ -81,7 +66,7 @@ export async function openArena(profileDir?: string): Promise<Arena> {
   const distributionUrl = `http://127.0.0.1:${distributionPort}`;
   const configFile = path.join(dir, "distribution.yml");
   await writeFile(configFile, distributionConfig({ port: distributionPort, bucket: "distribution", s3 }));
-  const distributionArgv = [path.join(tools.binDir, "registry"), "serve", configFile];
+  const distributionArgv: [string, ...string[]] = [path.join(tools.binDir, "registry"), "serve", configFile];
   const distributionPid = await run("distribution", distributionArgv, { OTEL_TRACES_EXPORTER: "none" }, () =>
     answers(`${distributionUrl}/v2/`),
   );
@@ -110,13 +95,4 @@ async function answers(url: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function endProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, "exit");
-  child.kill("SIGTERM");
-  const patience = setTimeout(() => child.kill("SIGKILL"), 10_000);
-  await ended;
-  clearTimeout(patience);
 }

@@ -4,7 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { tieToDir } from "../../test/support/owned-dir.ts";
+import { tieToDir } from "../test/support/owned-dir.ts";
 
 export type StartedProcess = AsyncDisposable & { readonly pid: number };
 
