@@ -1,3 +1,4 @@
+import { basicAuthorization } from "../oci/client/bearer-tokens.ts";
 import type { SessionOffer } from "../builder/buildkit/session.ts";
 import type { MirrorAdmin } from "../mirror/admin-client.ts";
 import type { BuildInput } from "./types.ts";
@@ -24,7 +25,7 @@ export async function buildCredentials(
   const { hostname } = new URL(`http://${mirrorAddress}`);
   return {
     // source/http in BuildKit looks for this id (HTTPAuthHeaderSecretPrefix)
-    secrets: { [`HTTP_AUTH_HEADER_${hostname}`]: `Basic ${Buffer.from(`source:${read.token}`).toString("base64")}` },
+    secrets: { [`HTTP_AUTH_HEADER_${hostname}`]: basicAuthorization({ username: "source", password: read.token }) },
     registries: { [imageHost]: login, [mirrorAddress]: login },
   };
 }

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { apiHostname } from "../config/mirror-ports.ts";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 
@@ -6,7 +7,7 @@ import type { Settings } from "../config/settings.ts";
 export const builderMachineId = "builder";
 
 /** The mirror as everything in an org's network knows it. */
-export const mirrorName = (settings: Settings): string => `_api.internal:${settings.mirror.port}`;
+export const mirrorName = (settings: Settings): string => `${apiHostname}:${settings.mirror.port}`;
 
 export const builderSocket = instancePaths.builderSocket;
 export const builderSocketDir = (settings: Settings, org: string): string => path.dirname(builderSocket(settings, org));

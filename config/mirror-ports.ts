@@ -1,3 +1,6 @@
+/** Where a machine finds the mirror, whatever the instance's ports and hosts. */
+export const apiHostname = "_api.internal";
+
 /** `host:port`, `[address]:port`, or either without a port, as the host part of image names has them. */
 const hostAndPort = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/;
 

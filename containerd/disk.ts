@@ -15,7 +15,8 @@ export async function containerdDisk(containerd: Containerd, snapshotter: string
   throw new Error(`Cannot find the disk of containerd at "${containerd.socket}": its plugins name no folder, expected an export "root"`);
 }
 
-async function diskOf(folder: string): Promise<Disk> {
+/** The disk that a folder of this host is on. */
+export async function diskOf(folder: string): Promise<Disk> {
   const { bavail, bsize, blocks } = await statfs(folder);
   return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
 }

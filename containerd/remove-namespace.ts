@@ -1,8 +1,9 @@
 import { Metadata } from "nice-grpc";
 import { type Containerd, type ContainerdNamespace, orUndefined } from "./client.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { listBlobs } from "./content.ts";
 import { deleteImage, listImages } from "./images.ts";
-import { createLease, deleteLease, listLeases } from "./leases.ts";
+import { deleteLease, listLeases } from "./leases.ts";
 import { removeSnapshot } from "./snapshots.ts";
 
 /** Removes a namespace with all that is in it; no task may run there. One that is gone already is a success. */
@@ -14,17 +15,11 @@ export async function removeNamespace(containerd: Containerd, name: string, snap
   for (const { id } of containers) await orUndefined(ns.containers.delete({ id }, { signal }));
   for (const image of await listImages(ns, [], signal)) await deleteImage(ns, image.name, signal);
   for (const { id } of await listLeases(ns, signal)) await deleteLease(ns, id, signal);
-  await collect(ns, signal);
+  await collectGarbage(ns, signal);
   for (const { ref } of (await ns.content.listStatuses({}, { signal })).statuses) await orUndefined(ns.content.abort({ ref }, { signal }));
   await removeSnapshots(ns, snapshotter, signal);
   for await (const { digest } of listBlobs(ns, [], signal)) await orUndefined(ns.content.delete({ digest }, { signal }));
   await orUndefined(containerd.namespaces.delete({ name }, { signal, metadata: Metadata({ "containerd-namespace": name }) }));
-}
-
-/** Garbage collection, now: a lease deleted with `sync` waits for one. */
-async function collect(ns: ContainerdNamespace, signal: AbortSignal): Promise<void> {
-  await createLease(ns, { id: "slipway-collect" }, signal);
-  await deleteLease(ns, "slipway-collect", signal, true);
 }
 
 /** What no record held any more, children before their parents. */

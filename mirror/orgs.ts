@@ -191,14 +191,15 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     list: () => [...current].map(([org, found]) => stateOf(org, found)),
     async [Symbol.asyncDispose]() {
       await turn;
+      const all = [...current.values()];
       await Promise.allSettled(
-        [...current.values()].map(async ({ listeners, store, images }) => {
+        all.map(async ({ listeners, images }) => {
           await images[Symbol.asyncDispose]();
           await Promise.allSettled([...listeners.values()].map((listener) => listener[Symbol.asyncDispose]()));
-          await fetches[Symbol.asyncDispose]();
-          await store[Symbol.asyncDispose]();
         }),
       );
+      await fetches[Symbol.asyncDispose]();
+      await Promise.allSettled(all.map(({ store }) => store[Symbol.asyncDispose]()));
     },
   };
 }

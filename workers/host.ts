@@ -9,6 +9,7 @@ import { createImageActivities } from "../activities/image.ts";
 import { createMachineActivities } from "../activities/machine.ts";
 import { createBuildLogs } from "../builder/build-log.ts";
 import { createBuilders } from "../builder/builders.ts";
+import { mirrorName } from "../builder/names.ts";
 import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { pruneSettings } from "../config/prune-settings.ts";
 import { announceReady } from "../config/ready.ts";
@@ -70,7 +71,7 @@ const worker = await Worker.create({
       builders,
       buildLogs: createBuildLogs((name) => instancePaths.buildLog(settings, name)),
       imageHost: settings.registry.imageHost,
-      mirrorAddress: `_api.internal:${settings.mirror.port}`,
+      mirrorAddress: mirrorName(settings),
       ensureOrg,
       mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
     }),

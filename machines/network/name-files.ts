@@ -1,14 +1,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { imageHostName } from "../../config/mirror-ports.ts";
+import { apiHostname, imageHostName } from "../../config/mirror-ports.ts";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { SpecMount } from "../oci-spec.ts";
 import { hostnameOf } from "../spec.ts";
 import type { MachinePlan, OrgNetwork } from "../types.ts";
-
-/** Where a machine finds the mirror, whatever the instance's ports and hosts. */
-export const apiHostname = "_api.internal";
 
 /** Where a machine finds the CA of the mirror's certificate, when that is the instance's own. */
 export const mirrorCaPath = "/etc/slipway/ca.pem";

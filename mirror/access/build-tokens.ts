@@ -1,13 +1,9 @@
-import { randomUUID } from "node:crypto";
-import { SignJWT, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { isOrgName } from "../../config/org-name.ts";
 import { type Digest, isDigest } from "../../oci/digest.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
+import { createSignedTokens } from "./signed-tokens.ts";
 
-const algorithm = "HS256";
-const issuer = "slipway-mirror";
-const audience = "slipway-mirror";
 /** as long as a build may take (`startToCloseTimeout` of the activity), and a quarter of an hour */
 export const longestLifetimeMs = 135 * 60_000;
 
@@ -32,38 +28,18 @@ export function repositoryOf({ org, app }: Pick<BuildScope, "org" | "app">): Rep
   return isRepository(name) ? name : undefined;
 }
 
-/** Tokens that need no record of them: what they are good for stands in them, signed. */
 export function createBuildTokens(key: Uint8Array): BuildTokens {
+  const signed = createSignedTokens(key, { audience: "slipway-mirror" });
   return {
-    async mint({ org, app, blob }, lifetimeMs, nowMs) {
-      const nowS = Math.floor(nowMs / 1000);
-      const endS = nowS + Math.ceil(Math.min(lifetimeMs, longestLifetimeMs) / 1000);
-      const token = await new SignJWT({ org, app, ...(blob === undefined ? {} : { blob }) })
-        .setProtectedHeader({ alg: algorithm, typ: "JWT" })
-        .setIssuer(issuer)
-        .setAudience(audience)
-        .setIssuedAt(nowS)
-        .setExpirationTime(endS)
-        .setJti(randomUUID())
-        .sign(key);
-      return { token, expiresAtMs: endS * 1000 };
+    mint({ org, app, blob }, lifetimeMs, nowMs) {
+      const lifetimeS = Math.ceil(Math.min(lifetimeMs, longestLifetimeMs) / 1000);
+      return signed.mint({ org, app, ...(blob === undefined ? {} : { blob }) }, lifetimeS, nowMs);
     },
     async verify(token, nowMs) {
-      try {
-        const { payload } = await jwtVerify(token, key, {
-          algorithms: [algorithm],
-          issuer,
-          audience,
-          typ: "JWT",
-          requiredClaims: ["exp", "iat", "jti"],
-          currentDate: new Date(nowMs),
-        });
-        const { org, app, blob } = claims.parse(payload);
-        return repositoryOf({ org, app }) === undefined ? undefined : { org, app, ...(blob === undefined ? {} : { blob: blob as Digest }) };
-      } catch (error) {
-        if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;
-        throw error;
-      }
+      const { data } = claims.safeParse(await signed.verify(token, nowMs));
+      if (data === undefined || repositoryOf(data) === undefined) return undefined;
+      const { org, app, blob } = data;
+      return { org, app, ...(blob === undefined ? {} : { blob: blob as Digest }) };
     },
   };
 }

@@ -1,6 +1,5 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { createKeyedQueue } from "../../config/keyed-queue.ts";
-import { parseDeployToken } from "../../config/deploy-token.ts";
+import { hasHash, hashSecret, parseDeployToken } from "../../config/deploy-token.ts";
 import { systemUser } from "../../config/registry-client.ts";
 import type { RegistryAction } from "../../oci/access.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -43,9 +42,9 @@ export type CallersOptions = {
  * an org with too many failures, which is heard only with what was right before: nobody can lock out those who share an address with him.
  */
 export function createCallers({ tokens, logins, failedLogins, failedAtRegistry, systemToken, nowMs = Date.now }: CallersOptions): Callers {
-  const systemHash = systemToken === undefined ? undefined : hashOf(systemToken);
+  const systemHash = systemToken === undefined ? undefined : hashSecret(systemToken);
   const isOperator = ({ username, password }: Login) =>
-    username === systemUser && systemHash !== undefined && timingSafeEqual(hashOf(password), systemHash);
+    username === systemUser && systemHash !== undefined && hasHash(password, systemHash);
 
   // one after another, so that many wrong ones at once are not asked about before the first of them counts
   const turns = createKeyedQueue();
@@ -79,7 +78,5 @@ export function createCallers({ tokens, logins, failedLogins, failedAtRegistry, 
     },
   };
 }
-
-const hashOf = (text: string): Buffer => createHash("sha256").update(text).digest();
 
 const tooMany = (waitMs: number) => new DistributionError("TOOMANYREQUESTS", { retryAfterSeconds: Math.ceil(waitMs / 1000) });

@@ -1,8 +1,10 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { z } from "zod";
+import { BoundedMap } from "../../config/bounded-map.ts";
 import { type RegistryAction, parseScopes, registryActions } from "../../oci/access.ts";
 import { discard, readWhole } from "../../oci/client/answer.ts";
 import { type BearerChallenge, parseBearerChallenge, tokenUrl } from "../../oci/client/bearer-challenge.ts";
+import { basicAuthorization } from "../../oci/client/bearer-tokens.ts";
 import type { HttpExchange } from "../../oci/client/http-exchange.ts";
 import { UpstreamError } from "../../oci/client/upstream-error.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -35,7 +37,7 @@ const tokenAnswer = z.object({ scope: z.string() });
 /** Asks the registry's token service what a login is good for. The login goes there and nowhere else; of it only a keyed hash is kept. */
 export function createDeployLogins({ exchange, registry, nowMs = Date.now }: DeployLoginOptions): DeployLogins {
   const hashKey = randomBytes(32);
-  const answers = new Map<string, Answer>();
+  const answers = new BoundedMap<string, Answer>(mostRemembered);
   const keyOf = ({ username, password }: Login, repository: Repository | undefined) =>
     createHmac("sha256", hashKey)
       .update(JSON.stringify([username, password, repository ?? ""]))
@@ -47,8 +49,6 @@ export function createDeployLogins({ exchange, registry, nowMs = Date.now }: Dep
 
   const remember = (key: string, actions: Answer["actions"]): void => {
     const answer: Answer = { actions, untilMs: nowMs() + rememberedMs, isRight: false };
-    answers.delete(key);
-    if (answers.size >= mostRemembered) answers.delete(answers.keys().next().value!);
     answers.set(key, answer);
     const forget = () => void (answers.get(key) === answer && answers.delete(key));
     actions.then((found) => (found === undefined ? forget() : (answer.isRight = true)), forget);
@@ -73,7 +73,7 @@ type Registry = Pick<DeployLoginOptions, "exchange" | "registry">;
 
 async function ask(
   of: Registry,
-  { username, password }: Login,
+  login: Login,
   repository: Repository | undefined,
   signal: AbortSignal,
 ): Promise<readonly RegistryAction[] | undefined> {
@@ -81,7 +81,7 @@ async function ask(
   // a registry without tokens has no users
   if (challenge === undefined) return undefined;
   const scope = repository === undefined ? {} : { scope: `repository:${repository}:${registryActions.join(",")}` };
-  const headers = { accept: "application/json", authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` };
+  const headers = { accept: "application/json", authorization: basicAuthorization(login) };
   const url = tokenUrl({ realm: challenge.realm, ...(challenge.service === undefined ? {} : { service: challenge.service }), ...scope });
   const answer = await of.exchange.send({ method: "GET", url, headers }, signal);
   if (answer.status === 401) {

@@ -7,7 +7,7 @@ import type { Caller } from "./callers.ts";
 
 /** What a request wants, as far as access is concerned. */
 export type Want =
-  /** the API itself: any right credential will do */
+  /** the API itself, for which any right credential is enough */
   | { readonly kind: "ping" }
   /** an image of another registry, by `?ns=` */
   | { readonly kind: "foreign"; readonly isRead: boolean }

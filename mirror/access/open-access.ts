@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import path from "node:path";
-import { rootCertificates } from "node:tls";
 import { instancePaths } from "../../config/paths.ts";
+import { trustedCa } from "../../config/registry-client.ts";
 import type { Settings } from "../../config/settings.ts";
 import { createHttpExchange } from "../../oci/client/http-exchange.ts";
 import { createFailedLogins } from "../../oci/routes/failed-logins.ts";
@@ -22,7 +21,7 @@ export async function openAccess(settings: Settings): Promise<MirrorAccess> {
   const { registry, mirror, caBundle } = settings;
   const tokens = createBuildTokens(await openTokenKey(path.join(instancePaths.mirrorState(settings), "token-key")));
   if (mirror.auth !== "tokens") return { tokens, [Symbol.asyncDispose]: async () => undefined };
-  const ca = caBundle === undefined ? undefined : [...rootCertificates, readFileSync(caBundle, "utf8")].join("\n");
+  const ca = trustedCa(caBundle);
   const exchange = createHttpExchange({ connectTimeoutMs: 2_000, idleTimeoutMs: 5_000 }, ca);
   const callers = createCallers({
     tokens,

@@ -38,7 +38,8 @@ export type HostImages = {
   list(org: string, signal: AbortSignal): Promise<HostImage[]>;
 };
 
-const pinPrefix = "replicate/";
+/** Leases that hold images until upstream has them. */
+export const pinPrefix = "replicate/";
 const pinOf = (repository: Repository, digest: Digest): string => `${pinPrefix}${repository}/${digest}`;
 
 export function createHostImages(deps: {

@@ -1,5 +1,6 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
+import { createCounts } from "./counts.ts";
 
 /** The connections of one org, at all of its addresses and ports. */
 export type ConnectionCounts = {
@@ -18,31 +19,26 @@ export type ConnectionBounds = { readonly orgConnections: number; readonly clien
  * connections are cut off as they come. Counting begins before a byte is read: silent ones count, too.
  */
 export function createConnectionCounts({ orgConnections, clientConnections }: ConnectionBounds): ConnectionCounts {
-  const open = new Map<string, number>();
+  const open = createCounts();
   const excess = new Set<string>();
-  let total = 0;
 
   return {
     watch(server) {
       server.prependListener("connection", (socket: Socket) => {
         const client = clientOf(socket);
         const connection = connectionOf(socket);
-        const [ofClient, ofOrg] = [(open.get(client) ?? 0) + 1, total + 1];
-        open.set(client, ofClient);
-        total = ofOrg;
+        const counted = open.add(client);
+        const [ofClient, ofOrg] = [open.of(client), open.total];
         if (ofClient > clientConnections || ofOrg > orgConnections) excess.add(connection);
         socket.once("close", () => {
-          total -= 1;
+          counted[Symbol.dispose]();
           excess.delete(connection);
-          const left = open.get(client)! - 1;
-          if (left === 0) open.delete(client);
-          else open.set(client, left);
         });
         if (ofClient > 2 * clientConnections || ofOrg > 2 * orgConnections) socket.destroy();
       });
     },
     isExcess: (socket) => excess.has(connectionOf(socket)),
-    ofClient: (socket) => open.get(clientOf(socket)) ?? 0,
+    ofClient: (socket) => open.of(clientOf(socket)),
   };
 }
 

@@ -1,3 +1,5 @@
+import { createCounts } from "./counts.ts";
+
 /** A bounded number of turns for all orgs of a mirror together. */
 export type FairTurns = {
   /** whether somebody waits for one */
@@ -15,15 +17,14 @@ type Waiting = { readonly org: string; readonly begin: () => void };
  * that turns which do not end by themselves are not all one org's.
  */
 export function createFairTurns(most: number, mostOfOne = most): FairTurns {
-  const running = new Map<string, number>();
+  const running = createCounts();
   const waiting = new Set<Waiting>();
-  let taken = 0;
-
-  const ofOrg = (org: string): number => running.get(org) ?? 0;
 
   function next(): void {
-    while (taken < most) {
-      const [first] = [...waiting].filter(({ org }) => ofOrg(org) < mostOfOne).toSorted((one, other) => ofOrg(one.org) - ofOrg(other.org));
+    while (running.total < most) {
+      const [first] = [...waiting]
+        .filter(({ org }) => running.of(org) < mostOfOne)
+        .toSorted((one, other) => running.of(one.org) - running.of(other.org));
       if (first === undefined) return;
       waiting.delete(first);
       first.begin();
@@ -31,17 +32,10 @@ export function createFairTurns(most: number, mostOfOne = most): FairTurns {
   }
 
   function begin(org: string): Disposable {
-    taken += 1;
-    running.set(org, ofOrg(org) + 1);
-    let over = false;
+    const turn = running.add(org);
     return {
       [Symbol.dispose]() {
-        if (over) return;
-        over = true;
-        taken -= 1;
-        const left = running.get(org)! - 1;
-        if (left === 0) running.delete(org);
-        else running.set(org, left);
+        turn[Symbol.dispose]();
         next();
       },
     };
@@ -51,7 +45,7 @@ export function createFairTurns(most: number, mostOfOne = most): FairTurns {
     get contended() {
       return waiting.size > 0;
     },
-    tryAcquire: (org) => (taken < most && ofOrg(org) < mostOfOne && waiting.size === 0 ? begin(org) : undefined),
+    tryAcquire: (org) => (running.total < most && running.of(org) < mostOfOne && waiting.size === 0 ? begin(org) : undefined),
     async acquire(org, signal) {
       signal.throwIfAborted();
       return await new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-import { statfs } from "node:fs/promises";
+import { diskOf } from "../../containerd/disk.ts";
 import { DistributionError } from "../../oci/errors.ts";
 
 /** What stays free unless the settings say otherwise: room for a release to be switched back, for logs, for containerd's own database. */
@@ -24,8 +24,8 @@ export function createFreeSpace(folders: readonly string[], freeBytes?: number):
   async function measure(): Promise<number> {
     const spares = await Promise.all(
       folders.map(async (folder) => {
-        const { bavail, bsize, blocks } = await statfs(folder);
-        return bavail * bsize - (freeBytes ?? Math.min(floorBytes, blocks * bsize * floorShare));
+        const disk = await diskOf(folder);
+        return disk.freeBytes - (freeBytes ?? Math.min(floorBytes, disk.totalBytes * floorShare));
       }),
     );
     return Math.min(...spares);

@@ -1,4 +1,5 @@
 import { DistributionError } from "../../oci/errors.ts";
+import { createCounts } from "./counts.ts";
 
 export type OpenUploads = {
   /** Counts an upload of the org until its disposal. @throws DistributionError TOOMANYREQUESTS */
@@ -16,27 +17,14 @@ export type OpenUploadsOptions = {
 const retryAfterSeconds = 5;
 
 export function createOpenUploads({ perOrg, all = 96, share = 8 }: OpenUploadsOptions): OpenUploads {
-  const open = new Map<string, number>();
-  let total = 0;
+  const counts = createCounts();
   return {
     open(org) {
-      const ofOrg = open.get(org) ?? 0;
-      if (ofOrg >= perOrg || (total >= all && ofOrg >= Math.min(share, perOrg))) {
+      const ofOrg = counts.of(org);
+      if (ofOrg >= perOrg || (counts.total >= all && ofOrg >= Math.min(share, perOrg))) {
         throw new DistributionError("TOOMANYREQUESTS", { openUploads: ofOrg, allowed: Math.min(perOrg, all), retryAfterSeconds });
       }
-      open.set(org, ofOrg + 1);
-      total += 1;
-      let over = false;
-      return {
-        [Symbol.dispose]() {
-          if (over) return;
-          over = true;
-          total -= 1;
-          const left = open.get(org)! - 1;
-          if (left === 0) open.delete(org);
-          else open.set(org, left);
-        },
-      };
+      return counts.add(org);
     },
   };
 }

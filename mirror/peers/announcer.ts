@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { BoundedMap } from "../../config/bounded-map.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { MirrorLog } from "../unpack/unpack-pushed.ts";
@@ -19,7 +20,7 @@ export type Announcer = AsyncDisposable & {
 };
 
 export function createAnnouncer(client: Pick<LocationClient, "put">, self: Peer, log: MirrorLog, pausesMs = defaultPausesMs): Announcer {
-  const saidAtMs = new Map<string, number>();
+  const saidAtMs = new BoundedMap<string, number>(mostRemembered);
   const stopping = new AbortController();
   let turn: Promise<void> = Promise.resolve();
   let waiting = 0;
@@ -40,9 +41,7 @@ export function createAnnouncer(client: Pick<LocationClient, "put">, self: Peer,
     has(repository, digest) {
       const key = `${repository}@${digest}`;
       if (stopping.signal.aborted || waiting >= mostWaiting || (saidAtMs.get(key) ?? 0) > Date.now() - againMs) return;
-      saidAtMs.delete(key);
       saidAtMs.set(key, Date.now());
-      if (saidAtMs.size > mostRemembered) saidAtMs.delete(saidAtMs.keys().next().value!);
       waiting += 1;
       turn = turn
         .then(() => say(repository, digest))

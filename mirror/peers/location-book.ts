@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { BoundedMap } from "../../config/bounded-map.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { LocationClient, Peer } from "./location-client.ts";
@@ -31,33 +32,21 @@ type Entry = { readonly peers: readonly Peer[]; readonly freshUntilMs: number };
 
 export function createLocationBook(client: Pick<LocationClient, "find" | "remove">, times: LocationTimes = {}): LocationBook {
   const { waitMs = 300, freshMs = 10_000, absentFreshMs = 2_000, downMs = 5_000 } = times;
-  const entries = new Map<string, Entry>();
+  const entries = new BoundedMap<string, Entry>(mostRemembered);
   const asking = new Map<string, Promise<void>>();
-  const hosts = new Map<string, Peer>();
+  const hosts = new BoundedMap<string, Peer>(mostKnown);
   let downUntilMs = 0;
 
   async function ask(key: string, repository: Repository, digest: Digest): Promise<void> {
     try {
       const peers = await client.find(repository, digest, AbortSignal.timeout(questionTimeoutMs));
-      write(key, { peers, freshUntilMs: Date.now() + (peers.length === 0 ? absentFreshMs : freshMs) });
-      for (const peer of peers) meet(peer);
+      entries.set(key, { peers, freshUntilMs: Date.now() + (peers.length === 0 ? absentFreshMs : freshMs) });
+      for (const peer of peers) hosts.set(peer.host, peer);
     } catch {
       downUntilMs = Date.now() + downMs;
     } finally {
       asking.delete(key);
     }
-  }
-
-  function write(key: string, entry: Entry): void {
-    entries.delete(key);
-    entries.set(key, entry);
-    if (entries.size > mostRemembered) entries.delete(entries.keys().next().value!);
-  }
-
-  function meet(peer: Peer): void {
-    hosts.delete(peer.host);
-    hosts.set(peer.host, peer);
-    if (hosts.size > mostKnown) hosts.delete(hosts.keys().next().value!);
   }
 
   return {
@@ -80,7 +69,7 @@ export function createLocationBook(client: Pick<LocationClient, "find" | "remove
       const key = `${repository}@${digest}`;
       const entry = entries.get(key);
       if (!entry?.peers.some((peer) => peer.host === host)) return;
-      write(key, { ...entry, peers: entry.peers.filter((peer) => peer.host !== host) });
+      entries.set(key, { ...entry, peers: entry.peers.filter((peer) => peer.host !== host) });
       client.remove(repository, digest, host, AbortSignal.timeout(questionTimeoutMs)).catch(() => undefined);
     },
   };

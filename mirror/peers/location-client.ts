@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { discard, readWhole, refusal } from "../../oci/client/answer.ts";
-import type { Credentials } from "../../oci/client/bearer-tokens.ts";
+import { type Credentials, basicAuthorization } from "../../oci/client/bearer-tokens.ts";
 import type { HttpAnswer, HttpExchange } from "../../oci/client/http-exchange.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Repository } from "../../oci/repository.ts";
@@ -23,7 +23,7 @@ const answered = z.object({
 });
 
 export function createLocationClient({ exchange, registry, credentials }: LocationClientOptions): LocationClient {
-  const authorization = `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString("base64")}`;
+  const authorization = basicAuthorization(credentials);
   const send = (method: string, path: string, signal: AbortSignal, body?: object): Promise<HttpAnswer> => {
     const url = new URL(`/slipway/v1/locations/${path}`, registry);
     if (body === undefined) return exchange.send({ method, url, headers: { authorization } }, signal);

@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
 import type { Server } from "node:https";
-import { rootCertificates } from "node:tls";
-import { systemUser } from "../../config/registry-client.ts";
+import { systemUser, trustedCa } from "../../config/registry-client.ts";
 import type { Settings } from "../../config/settings.ts";
 import { keepCertificateFresh } from "../../config/tls/keep-certificate-fresh.ts";
 import { readTlsPair } from "../../config/tls/tls-files.ts";
@@ -38,7 +36,7 @@ export function openPeers(settings: Settings, log: MirrorLog): OpenPeers | undef
   if ((peer.tls !== undefined) !== peer.url.startsWith("https:")) {
     throw new Error(`Cannot serve other hosts: mirror.peer.url is "${peer.url}", expected https: with mirror.peer.tls and http: without`);
   }
-  const ca = caBundle === undefined ? undefined : [...rootCertificates, readFileSync(caBundle, "utf8")].join("\n");
+  const ca = trustedCa(caBundle);
   const trust = ca === undefined ? {} : { ca };
   const tokens = createPeerTokens(systemToken);
   const exchange = createHttpExchange({ connectTimeoutMs: 2_000, idleTimeoutMs: 5_000 }, ca);

@@ -1,7 +1,8 @@
+import { BoundedMap } from "../../config/bounded-map.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { childrenOf, parseManifest } from "../../oci/manifest.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { ManifestContent } from "../../oci/store.ts";
+import { childrenIn } from "../pull/children-in.ts";
 
 const mostRemembered = 20_000;
 const mostParents = 3;
@@ -14,27 +15,17 @@ export type Parents = {
 };
 
 export function createParents(): Parents {
-  const parents = new Map<string, readonly Digest[]>();
+  const parents = new BoundedMap<string, readonly Digest[]>(mostRemembered);
   const keyOf = (repository: Repository, digest: Digest): string => `${repository}@${digest}`;
   return {
-    saw(repository, { descriptor, bytes }) {
-      for (const { digest } of childrenIn(descriptor.mediaType, bytes)) {
+    saw(repository, manifest) {
+      const { digest: parent } = manifest.descriptor;
+      for (const digest of childrenIn(manifest) ?? []) {
         const key = keyOf(repository, digest);
-        const others = (parents.get(key) ?? []).filter((parent) => parent !== descriptor.digest);
-        parents.delete(key);
-        parents.set(key, [descriptor.digest, ...others].slice(0, mostParents));
-        if (parents.size > mostRemembered) parents.delete(parents.keys().next().value!);
+        const others = (parents.get(key) ?? []).filter((other) => other !== parent);
+        parents.set(key, [parent, ...others].slice(0, mostParents));
       }
     },
     of: (repository, digest) => parents.get(keyOf(repository, digest)) ?? [],
   };
-}
-
-/** What is no manifest has no children. */
-function childrenIn(mediaType: string, bytes: Uint8Array): ReturnType<typeof childrenOf> {
-  try {
-    return childrenOf(parseManifest(bytes, mediaType));
-  } catch {
-    return [];
-  }
 }

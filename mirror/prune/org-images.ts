@@ -4,13 +4,12 @@ import { isRepository, isTag } from "../../oci/repository.ts";
 import type { ContainerdNamespace } from "../../containerd/client.ts";
 import { type StoredImageRecord, listImages } from "../../containerd/images.ts";
 import { leaseResources, listLeases } from "../../containerd/leases.ts";
+import { pinPrefix } from "../images/host-images.ts";
 import { isRunTag } from "../images/run-tag.ts";
 import { supersededLabel } from "../store/org-repository.ts";
 import { pushLeasePrefix } from "../store/push-sessions.ts";
 import { lastUseOfFetched } from "../pull/fetched-record.ts";
 import type { HostFacts, ImageFact, ImageHolder } from "./facts.ts";
-
-const pinPrefix = "replicate/";
 
 /** What one org's namespace says about its images and who holds them. */
 export async function readOrgImages(ns: ContainerdNamespace, { org, imageHost }: OrgOnHost, signal: AbortSignal): Promise<HostFacts> {

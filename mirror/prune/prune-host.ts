@@ -1,7 +1,7 @@
 import { orgNamespace } from "../../config/paths.ts";
 import type { Containerd } from "../../containerd/client.ts";
+import { collectGarbage } from "../../containerd/collect-garbage.ts";
 import { containerdDisk } from "../../containerd/disk.ts";
-import { createLease, deleteLease } from "../../containerd/leases.ts";
 import type { ImageClaims, ImageVerdict, KeepReason, PruneHostInput, PruneReport } from "../../workflows/prune-types.ts";
 import { abortIngests, findAbandonedIngests } from "./abandoned-ingests.ts";
 import type { HostFacts } from "./facts.ts";
@@ -53,7 +53,8 @@ export async function pruneHost(
   const graphs = await readGraphs(deps, orgs, signal);
   const ingests = await findIngests(containerd, orgs, signal);
 
-  const collect = () => (orgs[0] === undefined ? Promise.resolve() : collectGarbage(containerd, orgNamespace(orgs[0]), signal));
+  // what the records held becomes free, in all namespaces, with what dead writers' leases held until they expired
+  const collect = () => (orgs[0] === undefined ? Promise.resolve() : collectGarbage(namespaceOf(orgs[0]), signal));
   const onRemoved = (removed: number) => report({ step: "removing", removed, of: plan.remove.length });
   const removed = dryRun
     ? plan.remove
@@ -82,17 +83,16 @@ export async function pruneHost(
   };
 }
 
-async function withNamespace(containerd: Containerd, orgs: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+/** Those orgs that have something on this host. */
+export async function withNamespace(containerd: Containerd, orgs: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
   const { namespaces } = await containerd.namespaces.list({}, { signal });
   const names = new Set(namespaces.map(({ name }) => name));
   return orgs.filter((org) => names.has(orgNamespace(org)));
 }
 
-/** Of those orgs that have something on this host. */
-export async function readImages({ containerd, imageHost }: PruneDeps, wanted: readonly string[], signal: AbortSignal): Promise<HostFacts> {
+export async function readImages({ containerd, imageHost }: PruneDeps, orgs: readonly string[], signal: AbortSignal): Promise<HostFacts> {
   const facts: HostFacts[] = [];
-  for (const org of await withNamespace(containerd, wanted, signal))
-    facts.push(await readOrgImages(containerd.namespace(orgNamespace(org)), { org, imageHost }, signal));
+  for (const org of orgs) facts.push(await readOrgImages(containerd.namespace(orgNamespace(org)), { org, imageHost }, signal));
   return joinFacts(facts);
 }
 
@@ -125,14 +125,6 @@ async function findIngests(containerd: Containerd, orgs: readonly string[], sign
   const found = new Map<string, string[]>();
   for (const org of orgs) found.set(org, await findAbandonedIngests(containerd.namespace(orgNamespace(org)), Date.now(), signal));
   return found;
-}
-
-/** One collection for all namespaces: what the records held becomes free, with what dead writers' leases held until they expired. */
-async function collectGarbage(containerd: Containerd, namespace: string, signal: AbortSignal): Promise<void> {
-  const ns = containerd.namespace(namespace);
-  const id = `prune/${Date.now()}`;
-  await createLease(ns, { id, expiresAtMs: Date.now() + 60_000 }, signal);
-  await deleteLease(ns, id, signal, true);
 }
 
 function keptTargets({ images, others }: HostFacts, removed: readonly PlannedRemoval[]) {

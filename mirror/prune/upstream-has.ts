@@ -1,3 +1,4 @@
+import { concurrently } from "../../config/concurrently.ts";
 import type { DistributionClient } from "../../oci/distribution-client.ts";
 import { parseTag } from "../../oci/repository.ts";
 import type { ImageFact } from "./facts.ts";
@@ -12,18 +13,13 @@ const atOnce = 4;
  */
 export async function namesUpstream(images: readonly ImageFact[], upstream: ManifestLookup, signal: AbortSignal): Promise<Set<string>> {
   const found = new Set<string>();
-  const waiting = [...images];
-  async function work(): Promise<void> {
-    for (let image = waiting.pop(); image !== undefined; image = waiting.pop()) {
-      const { name, repository, tag, digest } = image;
-      const reference = tag === undefined ? ({ kind: "digest", digest } as const) : ({ kind: "tag", tag: parseTag(tag) } as const);
-      const answer = await upstream.resolveManifest(repository, reference, signal).catch(() => {
-        signal.throwIfAborted();
-        return undefined;
-      });
-      if (answer?.digest === digest) found.add(name);
-    }
-  }
-  await Promise.all(Array.from({ length: atOnce }, work));
+  await concurrently(images, atOnce, async ({ name, repository, tag, digest }) => {
+    const reference = tag === undefined ? ({ kind: "digest", digest } as const) : ({ kind: "tag", tag: parseTag(tag) } as const);
+    const answer = await upstream.resolveManifest(repository, reference, signal).catch(() => {
+      signal.throwIfAborted();
+      return undefined;
+    });
+    if (answer?.digest === digest) found.add(name);
+  });
   return found;
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Readable, addAbortSignal } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { orAborted } from "../../config/or-aborted.ts";
 import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
@@ -222,16 +223,6 @@ const isDiskFull = (error: unknown): error is DistributionError => error instanc
 
 const brokenOff = (cause: unknown): DistributionError =>
   isDiskFull(cause) ? cause : new DistributionError("UNAVAILABLE", { reason: "its sources broke off or sent other bytes" }, { cause });
-
-/** What comes after the signal is nobody's any more. */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
-}
 
 type Found = { readonly source: NamedSource; readonly content: BlobContent };
 type Work = {

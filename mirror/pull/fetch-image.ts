@@ -1,3 +1,4 @@
+import { concurrentlyOrStop } from "../../config/concurrently.ts";
 import type { ContainerdNamespace } from "../../containerd/client.ts";
 import { keepExisting, statBlob } from "../../containerd/content.ts";
 import { getImage } from "../../containerd/images.ts";
@@ -152,28 +153,12 @@ async function everyOne<T>(items: readonly T[], holds: (item: T) => Promise<bool
 
 /** Config and layers, a few at once. Answers the bytes that were not here before. */
 async function fetchBlobs(work: Work, { config, layers }: ImageManifest): Promise<number> {
-  const failing = new AbortController();
-  const signal = AbortSignal.any([work.signal, failing.signal]);
-  const waiting = new Map([config, ...layers].map((blob) => [blob.digest, blob])).values();
+  const blobs = new Map([config, ...layers].map((blob) => [blob.digest, blob])).values();
   let fetchedBytes = 0;
-  const worker = async (): Promise<void> => {
-    for (const blob of waiting) {
-      const sizeBytes = await fetchBlob({ ...work, signal }, blob);
-      fetchedBytes += sizeBytes;
-    }
-  };
-  const workers = Array.from({ length: blobsAtOnce }, async () => {
-    try {
-      await worker();
-    } catch (error) {
-      // the others are in vain
-      failing.abort(error);
-      throw error;
-    }
+  await concurrentlyOrStop(blobs, { atATime: blobsAtOnce, signal: work.signal }, async (blob, signal) => {
+    const sizeBytes = await fetchBlob({ ...work, signal }, blob);
+    fetchedBytes += sizeBytes;
   });
-  const results = await Promise.allSettled(workers);
-  work.signal.throwIfAborted();
-  for (const result of results) if (result.status === "rejected") throw failing.signal.reason;
   return fetchedBytes;
 }
 

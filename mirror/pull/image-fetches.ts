@@ -1,4 +1,4 @@
-import { deferred } from "../../config/deferred.ts";
+import { orAborted } from "../../config/or-aborted.ts";
 import type { ReadyImage, WantedImage } from "./fetch-image.ts";
 
 /** Images on their way to this host, each fetched once however many want it. */
@@ -30,13 +30,9 @@ export function createImageFetches(fetchOne: (wanted: WantedImage, signal: Abort
       const key = [wanted.repository, wanted.digest, wanted.tag ?? ""].join(" ");
       const one = running.get(key) ?? begin(key, wanted);
       one.wanted += 1;
-      const gone = deferred<never>();
-      const leave = (): void => gone.reject(signal.reason as Error);
-      signal.addEventListener("abort", leave, { once: true });
       try {
-        return await Promise.race([one.result, gone.promise]);
+        return await orAborted(one.result, signal);
       } finally {
-        signal.removeEventListener("abort", leave);
         one.wanted -= 1;
         if (one.wanted === 0) {
           one.stop.abort(new Error("nobody wants the image any more"));

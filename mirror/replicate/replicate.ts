@@ -1,3 +1,4 @@
+import { concurrentlyOrStop } from "../../config/concurrently.ts";
 import { orgNamespace } from "../../config/paths.ts";
 import type { Containerd, ContainerdNamespace } from "../../containerd/client.ts";
 import { readBlob, statBlob } from "../../containerd/content.ts";
@@ -71,22 +72,7 @@ async function pushManifest(push: Push, tree: ImageTree): Promise<void> {
 }
 
 async function pushBlobs(push: Push, blobs: readonly Descriptor[]): Promise<void> {
-  const waiting = [...blobs];
-  const failed = new AbortController();
-  const signal = AbortSignal.any([push.signal, failed.signal]);
-  async function work(): Promise<void> {
-    for (let blob = waiting.shift(); blob !== undefined && !signal.aborted; blob = waiting.shift()) {
-      try {
-        await pushBlob({ ...push, signal }, blob);
-      } catch (error) {
-        failed.abort(error);
-        throw error;
-      }
-    }
-  }
-  const results = await Promise.allSettled(Array.from({ length: mostBlobsAtOnce }, work));
-  if (failed.signal.aborted) throw failed.signal.reason;
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  await concurrentlyOrStop(blobs, { atATime: mostBlobsAtOnce, signal: push.signal }, (blob, signal) => pushBlob({ ...push, signal }, blob));
 }
 
 async function pushBlob(push: Push, { digest, size }: Descriptor): Promise<void> {

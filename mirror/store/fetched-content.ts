@@ -1,12 +1,13 @@
 import { randomBytes } from "node:crypto";
+import { BoundedMap } from "../../config/bounded-map.ts";
 import { type ContentWriter, openContentWriter, statBlob } from "../../containerd/content.ts";
 import { getImage, putImage } from "../../containerd/images.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
-import { childrenOf, parseManifest } from "../../oci/manifest.ts";
 import type { Repository, Tag } from "../../oci/repository.ts";
 import type { ManifestContent } from "../../oci/store.ts";
 import type { Keeper } from "../pull/blob-fetches.ts";
+import { childrenIn } from "../pull/children-in.ts";
 import { fetchedLabels } from "../pull/fetched-record.ts";
 import type { Arrivals } from "../unpack/arrivals.ts";
 import type { MirrorLog } from "../unpack/unpack-pushed.ts";
@@ -46,7 +47,7 @@ const storeTimeoutMs = 10 * 60_000;
  * goes with the lease.
  */
 export function createFetchedContent(parts: FetchedContentParts): FetchedContent {
-  const expected = new Map<string, Expected>();
+  const expected = new BoundedMap<string, Expected>(mostExpected);
   const stopping = new AbortController();
   let turn: Promise<void> = Promise.resolve();
 
@@ -89,10 +90,9 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
     expect(repository, manifest) {
       const key = keyOf(repository, manifest.descriptor.digest);
       const children = childrenIn(manifest);
+      // what is no manifest could not be stored anyway
       if (expected.has(key) || children === undefined) return;
-      const [oldest] = expected.keys();
-      if (oldest !== undefined && expected.size >= mostExpected) expected.delete(oldest);
-      const one = { repository, manifest, children };
+      const one = { repository, manifest, children: new Set(children) };
       expected.set(key, one);
       complete(one);
     },
@@ -105,15 +105,6 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
 }
 
 const keyOf = (repository: Repository, digest: Digest): string => `${repository}@${digest}`;
-
-/** Undefined for what could not be stored anyway. */
-function childrenIn({ descriptor, bytes }: ManifestContent): ReadonlySet<Digest> | undefined {
-  try {
-    return new Set(childrenOf(parseManifest(bytes, descriptor.mediaType)).map(({ digest }) => digest));
-  } catch {
-    return undefined;
-  }
-}
 
 async function storeFetched(parts: FetchedContentParts, { repository, manifest }: Expected, signal: AbortSignal): Promise<void> {
   const before = await statBlob(parts.ns, manifest.descriptor.digest, signal);

@@ -1,5 +1,6 @@
 import { ClientError, Status } from "nice-grpc";
 import { hasStatus, isNotFound } from "../../containerd/client.ts";
+import { ContentMismatchError, UnsupportedDigestError } from "../../containerd/content.ts";
 import { DistributionError } from "../../oci/errors.ts";
 
 /** Answers that pass by themselves; the client may try again. */
@@ -41,4 +42,13 @@ export async function asDistributionErrors<T>(task: () => Promise<T>): Promise<T
     if (isOutage(error) || isNotFound(error)) throw new DistributionError("UNAVAILABLE", { storage: "containerd" }, { cause: error });
     throw error;
   }
+}
+
+/** What containerd has against a digest, as the client's fault; every other error as it is. */
+export function asDigestRefusal(error: unknown, detail: Readonly<Record<string, unknown>> = {}): unknown {
+  if (error instanceof ContentMismatchError)
+    return new DistributionError("DIGEST_INVALID", { ...detail, found: error.found }, { cause: error });
+  if (error instanceof UnsupportedDigestError)
+    return new DistributionError("DIGEST_INVALID", { algorithm: error.algorithm, expected: "sha256" }, { cause: error });
+  return error;
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { ContentMismatchError, type ContentWriter, UnsupportedDigestError, openContentWriter } from "../../containerd/content.ts";
+import { BoundedMap } from "../../config/bounded-map.ts";
+import { type ContentWriter, openContentWriter } from "../../containerd/content.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -11,13 +12,12 @@ import { type Intake, type UploadIntake, unlimitedIntake } from "./intake.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { BrokenBody, receiveBody } from "./receive-body.ts";
-import { asDistributionErrors, isLeaseGone } from "./storage-error.ts";
+import { asDigestRefusal, asDistributionErrors, isLeaseGone } from "./storage-error.ts";
 
 export const uploadRefPrefix = "upload-";
 const defaultIdleMs = 15 * 60_000;
 /** A client whose body broke off resumes soon or never: its builder is on this host. */
 const defaultBrokenIdleMs = 30_000;
-
 const mostLost = 256;
 
 type Upload = {
@@ -51,7 +51,7 @@ export function createUploadStore(
 ): UploadStore & AsyncDisposable {
   const uploads = new Map<string, Upload>();
   /** ended by containerd's end: their clients hear it once, for a failure that passes */
-  const lost = new Map<string, Repository>();
+  const lost = new BoundedMap<string, Repository>(mostLost);
 
   function find(repository: Repository, id: string): Upload {
     requireOwnRepository(org, repository);
@@ -87,7 +87,6 @@ export function createUploadStore(
     if (upload.busy) return upload.stopBody(failure);
     if (!uploads.has(upload.id)) return;
     lost.set(upload.id, upload.repository);
-    if (lost.size > mostLost) lost.delete(lost.keys().next().value!);
     void discard(upload).catch(() => undefined);
   }
 
@@ -194,11 +193,7 @@ async function commit({ repository, writer }: Upload, digest: Digest): Promise<D
   try {
     await writer.commit({ digest, sizeBytes, labels: membership.blobLabels(repository) });
   } catch (error) {
-    if (error instanceof ContentMismatchError)
-      throw new DistributionError("DIGEST_INVALID", { digest, found: error.found }, { cause: error });
-    if (error instanceof UnsupportedDigestError)
-      throw new DistributionError("DIGEST_INVALID", { algorithm: error.algorithm, expected: "sha256" }, { cause: error });
-    throw error;
+    throw asDigestRefusal(error, { digest });
   }
   return { mediaType: "application/octet-stream", digest, size: sizeBytes };
 }

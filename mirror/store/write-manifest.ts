@@ -1,5 +1,5 @@
 import { isNotFound } from "../../containerd/client.ts";
-import { ContentMismatchError, UnsupportedDigestError, setLabels, writeBlob } from "../../containerd/content.ts";
+import { setLabels, writeBlob } from "../../containerd/content.ts";
 import { readManifest } from "../../containerd/image.ts";
 import { gcLabels, type Labels } from "../../containerd/labels.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
@@ -18,7 +18,7 @@ import { membership } from "./org-repository.ts";
 import type { PushSession } from "./push-sessions.ts";
 import { readManifestBytes } from "./read-manifest.ts";
 import type { RepositoryTurns } from "./repository-turns.ts";
-import { isLeaseGone } from "./storage-error.ts";
+import { asDigestRefusal, isLeaseGone } from "./storage-error.ts";
 
 export type ManifestStoreParts = StoreParts & {
   readonly imageHost: string;
@@ -115,10 +115,7 @@ async function storeManifest(session: PushSession, push: Parsed, signal: AbortSi
       await writeBlob(session.ns, bytes, descriptor, labels, signal);
       break;
     } catch (error) {
-      if (error instanceof ContentMismatchError) throw new DistributionError("DIGEST_INVALID", { found: error.found }, { cause: error });
-      if (error instanceof UnsupportedDigestError)
-        throw new DistributionError("DIGEST_INVALID", { algorithm: error.algorithm, expected: "sha256" }, { cause: error });
-      if (!isNotFound(error) || isLeaseGone(error) || attempt === mostAttempts) throw error;
+      if (!isNotFound(error) || isLeaseGone(error) || attempt === mostAttempts) throw asDigestRefusal(error);
     }
   }
   session.wrote(descriptor.digest);

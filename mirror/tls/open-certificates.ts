@@ -1,13 +1,10 @@
-import { imageHostName } from "../../config/mirror-ports.ts";
+import { apiHostname, imageHostName } from "../../config/mirror-ports.ts";
 import { instancePaths } from "../../config/paths.ts";
 import type { Settings } from "../../config/settings.ts";
 import { type Certificates, certificatesFromFiles, issuedCertificates } from "./certificates.ts";
 import { openLocalCa } from "./local-ca.ts";
 
 type Log = { info(fields: object, message: string): void; error(fields: object, message: string): void };
-
-/** What every machine of an org knows the mirror by, beside the image host. */
-const apiHostname = "_api.internal";
 
 /** The operator's certificate if the settings name one, else those of the instance's own CA, which is made here if need be. */
 export async function openCertificates(settings: Settings, log: Log, signal: AbortSignal): Promise<Certificates> {

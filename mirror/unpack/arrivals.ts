@@ -1,3 +1,4 @@
+import { orAborted } from "../../config/or-aborted.ts";
 import type { Containerd } from "../../containerd/client.ts";
 import { readBlob, statBlob } from "../../containerd/content.ts";
 import { gcLabels } from "../../containerd/labels.ts";
@@ -150,13 +151,4 @@ export function createArrivals(parts: ArrivalsParts): Arrivals {
       await Promise.all(removals);
     },
   };
-}
-
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error);
-    if (signal.aborted) return stop();
-    signal.addEventListener("abort", stop, { once: true });
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

@@ -75,7 +75,8 @@ export function createBearerTokens({ exchange, registry, realmHosts, userAgent, 
   };
 }
 
-function basicAuthorization({ username, password }: Credentials): string {
+/** The header of a login (RFC 7617). */
+export function basicAuthorization({ username, password }: Credentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { BoundedMap } from "../../config/bounded-map.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import { header } from "../../oci/routes/distribution-call.ts";
 import { type Repository, isRepository } from "../../oci/repository.ts";
@@ -23,7 +24,7 @@ const bearer = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
 export function createAuthorizer({ tokens, realm, service }: AuthorizerOptions): Authorizer {
   const accessOf = new WeakMap<FastifyRequest, VerifiedAccess>();
   /** a client sends one token with many requests: its signature is checked once */
-  const remembered = new Map<string, VerifiedAccess>();
+  const remembered = new BoundedMap<string, VerifiedAccess>(mostRemembered);
 
   const verify = async (token: string): Promise<VerifiedAccess | undefined> => {
     const nowMs = Date.now();
@@ -32,7 +33,6 @@ export function createAuthorizer({ tokens, realm, service }: AuthorizerOptions):
     remembered.delete(token);
     const verified = await tokens.verify(token, nowMs, AbortSignal.timeout(verifyTimeoutMs));
     if (verified === undefined) return undefined;
-    if (remembered.size >= mostRemembered) remembered.delete(remembered.keys().next().value!);
     remembered.set(token, verified);
     return verified;
   };

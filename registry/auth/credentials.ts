@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../config/bounded-map.ts";
 import { systemUser } from "../../config/registry-client.ts";
 import type { Grant } from "../../oci/access.ts";
 import type { Login } from "../../oci/routes/basic-login.ts";
@@ -23,9 +24,9 @@ const nobodysHash = hashSecret("");
 /** Checks passwords against the system's token and the deploy tokens of the bucket. A deploy token's password is enough, whatever the user. */
 export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, systemToken: string | undefined): CredentialChecker {
   const systemHash = systemToken === undefined ? undefined : hashSecret(systemToken);
-  const remembered = new Map<string, { readonly record: DeployTokenRecord | undefined; readonly untilMs: number }>();
+  const remembered = new BoundedMap<string, { readonly record: DeployTokenRecord | undefined; readonly untilMs: number }>(mostRemembered);
   /** by id the hash of the secret that was right, of those that came last */
-  const right = new Map<string, string>();
+  const right = new BoundedMap<string, string>(mostRemembered);
 
   const isSystem = ({ username, password }: Login) => systemHash !== undefined && username === systemUser && hasHash(password, systemHash);
   const recall = (id: string, nowMs: number) => {
@@ -34,8 +35,6 @@ export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, syst
   };
   const read = async (id: string, nowMs: number, signal: AbortSignal) => {
     const record = await tokens.find(id, signal);
-    remembered.delete(id);
-    if (remembered.size >= mostRemembered) remembered.delete(remembered.keys().next().value!);
     remembered.set(id, { record, untilMs: nowMs + rememberedMs });
     return record;
   };
@@ -49,7 +48,6 @@ export function createCredentialChecker(tokens: Pick<DeployTokens, "find">, syst
     if (identity === undefined && !wasRight(login)) return;
     right.delete(id);
     if (identity === undefined || record === undefined) return;
-    if (right.size >= mostRemembered) right.delete(right.keys().next().value!);
     right.set(id, record.secretSha256);
   };
 

@@ -4,7 +4,7 @@ import type { Bucket } from "../bucket/bucket.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
 import { readCandidates } from "./candidates.ts";
 import { type CollectDeps, collectRecord } from "./collect-record.ts";
-import { concurrently } from "../concurrently.ts";
+import { concurrently } from "../../config/concurrently.ts";
 import { type GarbageCounts, addCounts, noGarbage } from "./counts.ts";
 
 const atATime = 8;

@@ -7,7 +7,7 @@ import { readRecordObject } from "../blobs/record-object.ts";
 import { DamagedRecordError } from "../bucket/records.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { digestOfKey, storageKeys } from "../bucket/storage-keys.ts";
-import { concurrently } from "../concurrently.ts";
+import { concurrently } from "../../config/concurrently.ts";
 import { statManifest } from "../manifests/manifest-content.ts";
 import { requireChildren } from "../manifests/require-children.ts";
 import { readTag } from "../manifests/tag-records.ts";

@@ -1,6 +1,6 @@
 import type { Repository } from "../../oci/repository.ts";
 import { digestOfKey, storageKeys } from "../bucket/storage-keys.ts";
-import { concurrently } from "../concurrently.ts";
+import { concurrently } from "../../config/concurrently.ts";
 import { walkRepositories } from "../garbage/walk-repositories.ts";
 import { type ScrubReport, addReports, nothingScrubbed } from "./report.ts";
 import { type ScrubDeps, scrubBlob } from "./scrub-blob.ts";

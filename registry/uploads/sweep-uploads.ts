@@ -1,7 +1,7 @@
 import type { Bucket } from "../bucket/bucket.ts";
 import { DamagedRecordError } from "../bucket/records.ts";
 import { storageKeys, uploadOfBytes, uploadOfState } from "../bucket/storage-keys.ts";
-import { concurrently } from "../concurrently.ts";
+import { concurrently } from "../../config/concurrently.ts";
 import { endAndClean } from "./end-upload.ts";
 import { abortMultipart, walkMultiparts } from "./multipart.ts";
 import { sweepFormerLayout } from "./sweep-former-layout.ts";

@@ -1,16 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { Metadata } from "nice-grpc";
 import { type Containerd, type ContainerdNamespace, ensureNamespace, openContainerd } from "../../containerd/client.ts";
+import { collectGarbage } from "../../containerd/collect-garbage.ts";
 import { listBlobs } from "../../containerd/content.ts";
 import { deleteImage, listImages } from "../../containerd/images.ts";
-import { createLease, deleteLease, listLeases } from "../../containerd/leases.ts";
+import { deleteLease, listLeases } from "../../containerd/leases.ts";
 import { removeSnapshot } from "../../containerd/snapshots.ts";
 
 export type ScratchNamespace = AsyncDisposable & {
   readonly containerd: Containerd;
   readonly name: string;
   readonly ns: ContainerdNamespace;
-  /** Garbage collection, now: a lease deleted with `sync` waits for one. */
+  /** Garbage collection, now. */
   collect(): Promise<void>;
 };
 
@@ -19,12 +20,7 @@ export async function openScratchNamespace(socket: string, name = `test-${random
   const containerd = openContainerd(socket);
   const ns = containerd.namespace(name);
   await ensureNamespace(containerd, name, AbortSignal.timeout(10_000));
-  async function collect(): Promise<void> {
-    const signal = AbortSignal.timeout(60_000);
-    const id = `collect-${randomUUID()}`;
-    await createLease(ns, { id }, signal);
-    await deleteLease(ns, id, signal, true);
-  }
+  const collect = () => collectGarbage(ns, AbortSignal.timeout(60_000));
   return {
     containerd,
     name,

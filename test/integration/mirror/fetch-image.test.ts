@@ -13,18 +13,10 @@ import { lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 import { imageNames } from "../../../mirror/store/org-repository.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Repository } from "../../../oci/repository.ts";
-import {
-  type MirrorHarness,
-  type MirroredOrg,
-  imageHost,
-  openMirrorHarness,
-  orgName,
-  pushBlobs,
-  pushImage,
-} from "../../support/mirror-harness.ts";
+import { openMirrorBelow } from "../../support/mirror-below.ts";
+import { type MirrorHarness, type MirroredOrg, imageHost, orgName, pushBlobs, pushImage } from "../../support/mirror-harness.ts";
 import { makeOwnedDir, removeOwnedDir } from "../../support/owned-dir.ts";
-import { startContainerd } from "../../support/own-containerd.ts";
-import { type ScriptedProxy, startScriptedProxy } from "../../support/scripted-proxy.ts";
+import type { ScriptedProxy } from "../../support/scripted-proxy.ts";
 import { type TestImage, imageOf, indexOf } from "../../support/test-image.ts";
 
 const signal = AbortSignal.timeout(300_000);
@@ -48,12 +40,7 @@ describe("an image that is only upstream", () => {
   let org: MirroredOrg;
 
   beforeAll(async () => {
-    const daemon = stack.use(await startContainerd());
-    const upstream = stack.use(await openMirrorHarness({ containerdSocket: daemon.socket, upstreamUrl: "none" }));
-    above = await upstream.org(name);
-    proxy = stack.use(await startScriptedProxy(above.baseUrl));
-    mirror = stack.use(await openMirrorHarness({ upstreamUrl: proxy.url, pushIdleMs: 100 }));
-    org = await mirror.org(name);
+    ({ above, proxy, mirror, org } = stack.use(await openMirrorBelow(name, { pushIdleMs: 100 })));
   });
   afterAll(() => stack.disposeAsync());
   beforeEach(() => {

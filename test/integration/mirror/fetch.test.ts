@@ -7,17 +7,9 @@ import { lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 import { imageNames } from "../../../mirror/store/org-repository.ts";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import type { Repository } from "../../../oci/repository.ts";
-import {
-  type MirrorHarness,
-  type MirroredOrg,
-  imageHost,
-  openMirrorHarness,
-  orgName,
-  pushImage,
-  sourceOf,
-} from "../../support/mirror-harness.ts";
-import { startContainerd } from "../../support/own-containerd.ts";
-import { type ScriptedProxy, startScriptedProxy } from "../../support/scripted-proxy.ts";
+import { openMirrorBelow } from "../../support/mirror-below.ts";
+import { type MirroredOrg, imageHost, orgName, pushImage, sourceOf } from "../../support/mirror-harness.ts";
+import type { ScriptedProxy } from "../../support/scripted-proxy.ts";
 import { imageOf } from "../../support/test-image.ts";
 
 const signal = AbortSignal.timeout(300_000);
@@ -28,16 +20,10 @@ describe("what the mirror fetches from upstream", () => {
   const name = orgName("fetches");
   let above: MirroredOrg;
   let proxy: ScriptedProxy;
-  let mirror: MirrorHarness;
   let org: MirroredOrg;
 
   beforeAll(async () => {
-    const daemon = stack.use(await startContainerd());
-    const upstream = stack.use(await openMirrorHarness({ containerdSocket: daemon.socket, upstreamUrl: "none" }));
-    above = await upstream.org(name);
-    proxy = stack.use(await startScriptedProxy(above.baseUrl));
-    mirror = stack.use(await openMirrorHarness({ upstreamUrl: proxy.url }));
-    org = await mirror.org(name);
+    ({ above, proxy, org } = stack.use(await openMirrorBelow(name)));
   });
   afterAll(() => stack.disposeAsync());
   beforeEach(() => {

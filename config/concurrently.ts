@@ -17,3 +17,22 @@ export async function concurrently<T>(
   await Promise.all(underWay);
   if (failures.length > 0) throw failures[0] as Error;
 }
+
+/** As `concurrently`; the first failure also aborts what is under way with it, and so does `signal`. */
+export async function concurrentlyOrStop<T>(
+  items: Iterable<T>,
+  { atATime, signal }: { readonly atATime: number; readonly signal: AbortSignal },
+  act: (item: T, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const failing = new AbortController();
+  const either = AbortSignal.any([signal, failing.signal]);
+  await concurrently(items, atATime, async (item) => {
+    try {
+      either.throwIfAborted();
+      await act(item, either);
+    } catch (error) {
+      failing.abort(error);
+      throw error;
+    }
+  });
+}
