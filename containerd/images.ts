@@ -33,6 +33,19 @@ export async function putImage(ns: ContainerdNamespace, image: ImageRecord, sign
   }
 }
 
+/** Sets labels of a record and leaves its target, wherever that has moved; answers false when the record is gone. */
+export async function labelImage(
+  ns: ContainerdNamespace,
+  { name, target }: Pick<ImageRecord, "name" | "target">,
+  labels: Labels,
+  signal: AbortSignal,
+): Promise<boolean> {
+  // not in the mask; but a message without it ends containerd 2.4
+  const { mediaType, digest, size } = target;
+  const image = { name, labels, target: { mediaType, digest, size: BigInt(size) } };
+  return (await orUndefined(ns.images.update({ image, updateMask: labelMask(labels) }, { signal }))) !== undefined;
+}
+
 /** A record that is gone already is a success. `sync` waits for the garbage collection that follows. */
 export async function deleteImage(ns: ContainerdNamespace, name: string, signal: AbortSignal, sync = false): Promise<void> {
   try {

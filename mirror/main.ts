@@ -18,7 +18,8 @@ import { openOrgs } from "./orgs.ts";
 import { openPeers } from "./peers/open-peers.ts";
 import { createPublicRegistries } from "./pull/public-registries.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
-import { type StoreSources, copyOf } from "./serve/select-store.ts";
+import type { StoreSources } from "./serve/select-store.ts";
+import { copyOf } from "./store/copy-names.ts";
 import { createUpstreamStore } from "./pull/upstream.ts";
 import { openCertificates } from "./tls/open-certificates.ts";
 
@@ -84,7 +85,7 @@ async function requireContainerd(containerd: Containerd, log: Logger, signal: Ab
   }
 }
 
-function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched" | "peers"> {
+function createSources(settings: Settings): Omit<StoreSources, "org" | "local" | "copies" | "fetches" | "fetched" | "peers"> {
   const client = createRegistryClient(settings, { connectTimeoutMs: 2_000, idleTimeoutMs: 30_000 });
   const own = createUpstreamStore(client, { downMs: upstreamDownMs, isOurs: true });
   const copies = new Map<string, ReadableStore>();

@@ -20,7 +20,6 @@ import { createBlobFetches } from "./pull/blob-fetches.ts";
 import type { ReadableStore } from "./pull/readable-store.ts";
 import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
 import { type ImageFetches, createImageFetches } from "./pull/image-fetches.ts";
-import { createRememberingStore } from "./pull/remembered.ts";
 import type { Peers } from "./peers/peers.ts";
 import { type StoreSources, imageSource, selectStore } from "./serve/select-store.ts";
 import type { Certificates } from "./tls/certificates.ts";
@@ -37,13 +36,13 @@ export type OrgState = { readonly org: string; readonly listeners: readonly List
 
 export type OrgsOptions = {
   readonly containerd: Containerd;
-  /** `orgs.json` and what is remembered of other registries live here */
+  /** `orgs.json` and what is just being fetched live here */
   readonly stateDir: string;
   readonly ports: readonly number[];
   /** HTTPS beside HTTP on every port; without them HTTP alone */
   readonly certificates?: Certificates;
   readonly snapshotter: string;
-  readonly sources: Omit<StoreSources, "org" | "local" | "remembering" | "fetches" | "fetched" | "peers">;
+  readonly sources: Omit<StoreSources, "org" | "local" | "copies" | "fetches" | "fetched" | "peers">;
   /** other hosts' mirrors; absent: they are not asked */
   readonly peers?: Peers;
   readonly log: MirrorLog;
@@ -126,15 +125,13 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       }
       for (const address of addresses) {
         if (found.listeners.has(address)) continue;
-        const remembering: StoreSources["remembering"] = (host, source) =>
-          createRememberingStore(source, path.join(stateDir, "remembered", org, host));
         const store = selectStore.bind(undefined, {
           ...sources,
           org,
           local: found.store,
           fetched: found.store.fetched,
+          copies: found.store.copies,
           fetches,
-          remembering,
           ...(peers === undefined ? {} : { peers }),
         });
         found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls, ...accessOf(org) }));

@@ -85,7 +85,7 @@ export function createHostImages(deps: {
       return records.flatMap(({ name, target }) => {
         const colon = name.lastIndexOf(":");
         const [repository, tag] = [name.slice(prefix.length, colon), name.slice(colon + 1)];
-        if (!name.startsWith(prefix) || !isRepository(repository) || !isTag(tag)) return [];
+        if (!name.startsWith(`${prefix}${org}/`) || !isRepository(repository) || !isTag(tag)) return [];
         return [{ name, repository, tag, digest: target.digest, pinned: pins.has(pinOf(repository, target.digest)) }];
       });
     },

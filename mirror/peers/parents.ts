@@ -20,7 +20,7 @@ export function createParents(): Parents {
   return {
     saw(repository, manifest) {
       const { digest: parent } = manifest.descriptor;
-      for (const digest of childrenIn(manifest) ?? []) {
+      for (const { digest } of childrenIn(manifest) ?? []) {
         const key = keyOf(repository, digest);
         const others = (parents.get(key) ?? []).filter((other) => other !== parent);
         parents.set(key, [parent, ...others].slice(0, mostParents));

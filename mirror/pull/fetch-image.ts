@@ -91,6 +91,7 @@ async function findReady(
   if ((await getImage(ns, name, signal))?.target.digest !== digest) return undefined;
   try {
     const { sizeBytes } = await verify(parts, repository, digest, signal);
+    parts.fetched.used(repository, digest);
     return { digest, sizeBytes, fetchedBytes: 0 };
   } catch (error) {
     if (error instanceof ImageVerificationError) return undefined;
@@ -169,7 +170,7 @@ async function fetchBlob(work: Work, { digest, size }: Descriptor): Promise<numb
     let refusal: { readonly error: unknown } | undefined;
     const keep: FetchedContent["keep"] = (repository, kept, sizeBytes) =>
       fetched.keep(repository, kept, sizeBytes, (error) => (refusal ??= { error }));
-    await durable({ ...fetched, keep }).receive(wanted.repository, digest, signal);
+    await durable({ ...fetched, keep }).receive(wanted.repository, { digest, size }, signal);
     if ((await statMember(ns, wanted.repository, digest, signal)) !== undefined) {
       await session.pin(digest, signal);
       return size;

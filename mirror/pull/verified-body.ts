@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
+import { type Readable, Transform, pipeline } from "node:stream";
 import { type Digest, digestAlgorithm, digestEncoded } from "../../oci/digest.ts";
 
 /** What a source sent is not what was asked for. */
@@ -12,20 +12,23 @@ export class WrongContentError extends Error {
  * never gets all it was promised and cannot take it for whole.
  */
 export function verifiedBody(body: Readable, digest: Digest): Readable {
-  async function* hashed(): AsyncGenerator<Buffer> {
-    const hash = createHash(digestAlgorithm(digest));
-    let held: Buffer | undefined;
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      if (chunk.length === 0) continue;
+  const hash = createHash(digestAlgorithm(digest));
+  let held: Buffer | undefined;
+  const verified = new Transform({
+    readableHighWaterMark: 256 * 1024,
+    transform(chunk: Buffer, _encoding, done) {
       hash.update(chunk);
-      if (held !== undefined) yield held;
+      const before = held;
       held = chunk;
-    }
-    const found = hash.digest("hex");
-    if (found !== digestEncoded(digest)) throw new WrongContentError(`Cannot pass on blob: upstream sent "${found}", expected "${digest}"`);
-    if (held !== undefined) yield held;
-  }
-  const verified = Readable.from(hashed(), { objectMode: false, highWaterMark: 256 * 1024 });
-  verified.once("close", () => body.destroy());
+      done(null, before);
+    },
+    flush(done) {
+      const found = hash.digest("hex");
+      if (found === digestEncoded(digest)) return done(null, held);
+      done(new WrongContentError(`Cannot pass on blob: upstream sent "${found}", expected "${digest}"`));
+    },
+  });
+  // each of the two ends the other at once, also while nothing comes; the reader hears of it from what it reads
+  pipeline(body, verified, () => undefined);
   return verified;
 }

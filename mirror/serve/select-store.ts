@@ -1,11 +1,13 @@
 import type { DistributionEndpoint } from "../../oci/distribution-path.ts";
 import { DistributionError } from "../../oci/errors.ts";
-import { type Repository, isRepository } from "../../oci/repository.ts";
 import type { DistributionTarget } from "../../oci/routes/distribution-call.ts";
 import type { DistributionStore } from "../../oci/store.ts";
 import type { Peers } from "../peers/peers.ts";
+import type { Copies } from "../store/copies.ts";
+import { hasCopies } from "../store/copy-names.ts";
 import type { FetchedContent } from "../store/fetched-content.ts";
 import type { BlobFetches, NamedSource } from "../pull/blob-fetches.ts";
+import { copiedRegistry } from "../pull/copied-registry.ts";
 import { type FetchingStore, fetchingStore } from "../pull/fetching-store.ts";
 import { type ReadableStore, firstOf, readOnly } from "../pull/readable-store.ts";
 
@@ -17,8 +19,8 @@ export type StoreSources = {
   readonly upstream: (host?: string) => ReadableStore;
   /** undefined for a host that may not be asked */
   readonly publicRegistry: (host: string) => ReadableStore | undefined;
-  /** what was read on behalf of another registry is kept for the time when it cannot be asked */
-  readonly remembering: (host: string, source: ReadableStore) => ReadableStore;
+  /** what the org has pulled of other registries */
+  readonly copies: Copies;
   /** fetches each blob once, however many want it */
   readonly fetches: BlobFetches;
   /** what takes in the org's own content that was fetched */
@@ -75,7 +77,7 @@ export function imageSource(stores: ElsewhereSources): FetchingStore {
 function ofOwnRepositories(stores: StoreSources): DistributionStore {
   const { local, peers } = stores;
   const durable = elsewhere(stores);
-  const readable = firstOf([peers === undefined ? local : toldOf(local, peers), durable]);
+  const readable = firstOf([noted(stores), durable]);
   return {
     ...local,
     blobs: { ...local.blobs, ...readable.blobs },
@@ -92,15 +94,17 @@ function ofOwnRepositories(stores: StoreSources): DistributionStore {
   };
 }
 
-/** An image that is read here is still here: other hosts may go on asking for it. */
-function toldOf(local: ReadableStore, peers: Peers): ReadableStore {
+/** An image that is read here is still here, and of use: other hosts may go on asking for it, and a prune leaves it alone. */
+function noted({ local, fetched, peers }: Pick<StoreSources, "local" | "fetched" | "peers">): ReadableStore {
   return {
     ...local,
     manifests: {
       ...local.manifests,
       async read(repository, reference, signal) {
         const content = await local.manifests.read(repository, reference, signal);
-        if (content !== undefined) peers.has(repository, content.descriptor.digest);
+        if (content === undefined) return undefined;
+        fetched.used(repository, content.descriptor.digest);
+        peers?.has(repository, content.descriptor.digest);
         return content;
       },
     },
@@ -124,22 +128,13 @@ function orAbsent(source: ReadableStore): ReadableStore {
   };
 }
 
-/** Pulls on behalf of another registry: from the copies upstream holds of it, then from itself. */
-function ofOtherRegistry(stores: StoreSources, host: string): DistributionStore {
-  const { org, upstream, publicRegistry, remembering, fetches } = stores;
+/** Pulls on behalf of another registry: from what is here, from the copies upstream holds of it, then from itself. */
+function ofOtherRegistry({ org, upstream, publicRegistry, copies, fetches }: StoreSources, host: string): DistributionStore {
   const sources = [...named("upstream", hasCopies(host) ? upstream(host) : undefined), ...named(host, publicRegistry(host))];
-  return readOnly(sources.length === 0 ? firstOf([]) : remembering(host, fetchingStore({ scope: `${org} ${host}`, sources, fetches })));
+  const options = { scope: `${org} ${host}`, sources, fetches };
+  if (!hasCopies(host)) return readOnly(fetchingStore(options));
+  const ofHost = copies(host);
+  return readOnly(copiedRegistry(ofHost, fetchingStore({ ...options, fetched: ofHost.fetched })));
 }
 
 const named = (name: string, store: ReadableStore | undefined): NamedSource[] => (store === undefined ? [] : [{ name, store }]);
-
-/**
- * A registry host has a dot and no org's name has one: else `?ns=<another org>` would read that org's repositories upstream. One with
- * a port or a slash is no first component of a repository, so upstream has no copies of it.
- */
-const hasCopies = (host: string): boolean => host.includes(".") && !host.includes("/") && isRepository(host);
-
-/** The repository of upstream that holds copies of another registry's. */
-export function copyOf(host: string, repository: Repository): Repository {
-  return `${host}/${repository}` as Repository;
-}

@@ -4,7 +4,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
-import type { BlobStore, ByteRange } from "../../oci/store.ts";
+import type { BlobContent, BlobStore, ByteRange } from "../../oci/store.ts";
 import { membership, requireOwnRepository } from "./org-repository.ts";
 import type { PushSession, PushSessions } from "./push-sessions.ts";
 import { asDistributionErrors } from "./storage-error.ts";
@@ -25,13 +25,9 @@ export function createBlobStore({ org, ns, sessions }: StoreParts): BlobStore {
     async read(repository, digest, range, signal) {
       requireOwnRepository(org, repository);
       return asDistributionErrors(async () => {
-        const found = await statMember(ns, repository, digest, signal);
-        if (found === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
-        const clipped = range === undefined ? undefined : clipRange(range, found.size);
-        // the collector may be quicker; what is open stays readable
-        const body = await orUndefined(openBlob(ns, digest, clipped, signal));
-        if (body === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
-        return { sizeBytes: found.size, ...(clipped === undefined ? {} : { range: clipped }), body };
+        const content = await readMember(ns, { repository, digest }, range, signal);
+        if (content === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
+        return content;
       });
     },
     async mount(repository, digest, from, signal) {
@@ -63,6 +59,21 @@ export async function statMember(
     digest,
     size: stat.sizeBytes,
   };
+}
+
+/** Undefined for what the repository does not have. @throws DistributionError RANGE_INVALID. */
+export async function readMember(
+  ns: ContainerdNamespace,
+  { repository, digest }: { readonly repository: Repository; readonly digest: Digest },
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<BlobContent | undefined> {
+  const found = await statMember(ns, repository, digest, signal);
+  if (found === undefined) return undefined;
+  const clipped = range === undefined ? undefined : clipRange(range, found.size);
+  // the collector may be quicker; what is open stays readable
+  const body = await orUndefined(openBlob(ns, digest, clipped, signal));
+  return body === undefined ? undefined : { sizeBytes: found.size, ...(clipped === undefined ? {} : { range: clipped }), body };
 }
 
 /** Puts what the repository has under the push's lease, and looks again after: the collector may have come in between. */

@@ -4,6 +4,7 @@ import type { DistributionStore } from "../../oci/store.ts";
 import { type ImageFetchParts, type ReadyImage, type WantedImage, fetchImage } from "../pull/fetch-image.ts";
 import { createBlobStore } from "./blob-store.ts";
 import type { Intake } from "./intake.ts";
+import { type Copies, createCopies } from "./copies.ts";
 import { createDeletes } from "./deletion.ts";
 import { type FetchedContent, createFetchedContent } from "./fetched-content.ts";
 import { createManifestStore } from "./manifest-store.ts";
@@ -38,6 +39,8 @@ export type ContainerdStore = DistributionStore &
   AsyncDisposable & {
     /** where what is fetched from upstream comes in */
     readonly fetched: FetchedContent;
+    /** what was pulled of other registries */
+    readonly copies: Copies;
     /** Makes an image ready here from `durable`. @throws as `fetchImage`. */
     fetchImage(durable: ImageFetchParts["durable"], wanted: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
   };
@@ -65,6 +68,7 @@ export function createContainerdStore(options: ContainerdStoreOptions): Containe
     ...local,
     uploads,
     fetched,
+    copies: createCopies({ ...parts, ...limits }),
     fetchImage: (durable, wanted, signal) => fetchImage({ ...manifestParts, fetched, local, durable }, wanted, signal),
     referrers: createReferrerStore(parts),
     deletes: createDeletes(parts),

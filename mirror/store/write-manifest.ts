@@ -40,7 +40,7 @@ export type ManifestPush = {
 };
 
 /** A push with what follows from it. */
-type Parsed = ManifestPush & { readonly manifest: Manifest; readonly descriptor: Descriptor };
+export type ParsedPush = ManifestPush & { readonly manifest: Manifest; readonly descriptor: Descriptor };
 
 /** The collector may take content between the look and the lease; more often in a row than this it does not. */
 const mostAttempts = 3;
@@ -82,7 +82,7 @@ function describe({ reference, mediaType, bytes }: ManifestPush): Descriptor {
   return { mediaType, digest, size: bytes.length };
 }
 
-async function requireReplaceable(records: ImageRecords, { reference, mayReplace }: Parsed, signal: AbortSignal): Promise<void> {
+async function requireReplaceable(records: ImageRecords, { reference, mayReplace }: ParsedPush, signal: AbortSignal): Promise<void> {
   if (mayReplace === undefined || reference.kind !== "tag") return;
   const found = (await records.tagged(reference.tag, signal))?.digest;
   if (!mayReplace(found)) throw new DistributionError("PRECONDITION_FAILED", { tag: reference.tag, found: found ?? "no such tag" });
@@ -92,7 +92,7 @@ async function requireReplaceable(records: ImageRecords, { reference, mayReplace
 async function holdChildren(
   { ns }: StoreParts,
   session: PushSession,
-  { repository, manifest }: Parsed,
+  { repository, manifest }: ParsedPush,
   signal: AbortSignal,
 ): Promise<void> {
   const source = {
@@ -102,7 +102,8 @@ async function holdChildren(
   await requireChildren(source, manifest);
 }
 
-async function storeManifest(session: PushSession, push: Parsed, signal: AbortSignal): Promise<void> {
+/** Stores a manifest under the lease, with the labels by which containerd keeps what it names. */
+export async function storeManifest(session: PushSession, push: ParsedPush, signal: AbortSignal): Promise<void> {
   const { repository, manifest, descriptor, bytes } = push;
   const found = await statMember(session.ns, repository, descriptor.digest, signal);
   if (found !== undefined && found.mediaType !== "application/octet-stream" && found.mediaType !== descriptor.mediaType) {
@@ -121,7 +122,7 @@ async function storeManifest(session: PushSession, push: Parsed, signal: AbortSi
   session.wrote(descriptor.digest);
 }
 
-const labelsOf = ({ repository, manifest, descriptor }: Parsed): Labels =>
+const labelsOf = ({ repository, manifest, descriptor }: ParsedPush): Labels =>
   membership.manifestLabels(repository, descriptor.mediaType, manifest.subject?.digest);
 
 export function childLabels(manifest: Manifest): Labels {
@@ -133,13 +134,18 @@ export function childLabels(manifest: Manifest): Labels {
 }
 
 /** What was looked at or stored before a deletion may be out of the repository by now; the lease still holds the content. */
-async function restore(parts: ManifestStoreParts, session: PushSession, push: Parsed, signal: AbortSignal): Promise<void> {
+async function restore(parts: ManifestStoreParts, session: PushSession, push: ParsedPush, signal: AbortSignal): Promise<void> {
   await holdChildren(parts, session, push, signal);
   await setLabels(session.ns, push.descriptor.digest, labelsOf(push), signal);
 }
 
 /** Records come last. Those by digest alone that the new one holds, as the children of an index came, have done their service. */
-async function record(records: ImageRecords, { manifest, descriptor }: Parsed, tags: readonly Tag[], signal: AbortSignal): Promise<void> {
+async function record(
+  records: ImageRecords,
+  { manifest, descriptor }: ParsedPush,
+  tags: readonly Tag[],
+  signal: AbortSignal,
+): Promise<void> {
   for (const tag of tags) await records.tag(tag, descriptor, signal);
   if (tags.length === 0) await records.keep(descriptor, signal);
   else await records.letGo(descriptor.digest, signal);
@@ -147,7 +153,7 @@ async function record(records: ImageRecords, { manifest, descriptor }: Parsed, t
 }
 
 /** What the new record holds needs the push's lease no more. */
-async function settle({ ns, sessions }: StoreParts, { repository, manifest, descriptor }: Parsed, signal: AbortSignal): Promise<void> {
+async function settle({ ns, sessions }: StoreParts, { repository, manifest, descriptor }: ParsedPush, signal: AbortSignal): Promise<void> {
   const children = childrenOf(manifest).map(({ digest }) => digest);
   sessions.settled(repository, [descriptor.digest, ...children, ...(await grandchildrenOf(ns, manifest, signal))]);
 }

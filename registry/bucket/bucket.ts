@@ -45,7 +45,8 @@ export type Bucket = {
   walk(prefix: string, signal: AbortSignal, startAfter?: string): AsyncGenerator<{ readonly key: string; readonly changedAtMs: number }>;
 };
 
-const mostConflicts = 5;
+const mostConflicts = 6;
+const conflictPauseMs = 10;
 const pageSize = 1000;
 const mostDeletes = 5;
 const deletePauseMs = 50;
@@ -79,6 +80,7 @@ export function createBucket({ s3, bucket: name }: { s3: S3Client; bucket: strin
         } catch (error) {
           if (isPreconditionFailed(error) || (condition.if === "unchanged" && isAbsent(error))) return undefined;
           if (!isConditionalConflict(error) || attempt === mostConflicts) throw error;
+          await sleep(Math.random() * conflictPauseMs * 2 ** attempt, undefined, { signal });
         }
       }
     });

@@ -19,10 +19,11 @@ const tagRecord = z.object({
   revision: z.string().optional(),
 });
 
-const mostConflicts = 10;
-/** a tag that is marked as deleted is gone within moments, unless its deleter died */
-const patienceMs = 5_000;
-const pollMs = 50;
+/** of many writers of one tag each gets its turn; one that is marked as deleted is gone within moments, unless its deleter died */
+const patienceMs = 10_000;
+/** after a write that lost to another one: up to so long, and twice as long each time */
+const firstPauseMs = 10;
+const longestPauseMs = 320;
 /** a deleter gives up far earlier, and S3 has by then let go of any request of its */
 export const abandonedMs = 2 * 60_000;
 
@@ -87,21 +88,20 @@ async function changeTag(
   const key = storageKeys.tag(repository, tag);
   const revision = randomBytes(8).toString("hex");
   const patientUntilMs = Date.now() + patienceMs;
-  for (let conflicts = 0; conflicts < mostConflicts;) {
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     const found = await bucket.get(key, signal);
     const current = parseRecord(tagRecord, found);
     if (current?.revision === revision) return found!.bytes;
-    if (current?.deletedAtMs !== undefined && current.deletedAtMs > Date.now() - abandonedMs) {
-      if (Date.now() > patientUntilMs) break;
-      await sleep(pollMs, undefined, { signal });
-      continue;
+    if (current?.deletedAtMs === undefined || current.deletedAtMs <= Date.now() - abandonedMs) {
+      const next = change(current);
+      if (next === undefined) return undefined;
+      const condition: WriteCondition = found === undefined ? { if: "absent" } : { if: "unchanged", etag: found.etag };
+      const bytes = formatRecord({ ...next, revision });
+      if (await bucket.putIf(condition, key, bytes, signal)) return bytes;
     }
-    const next = change(current);
-    if (next === undefined) return undefined;
-    const condition: WriteCondition = found === undefined ? { if: "absent" } : { if: "unchanged", etag: found.etag };
-    const bytes = formatRecord({ ...next, revision });
-    if (await bucket.putIf(condition, key, bytes, signal)) return bytes;
-    conflicts += 1;
+    if (Date.now() > patientUntilMs) {
+      throw new DistributionError("UNAVAILABLE", { reason: "too many writers of one tag", tag, retryAfterSeconds: 5 });
+    }
+    await sleep(Math.random() * pauseMs, undefined, { signal });
   }
-  throw new DistributionError("UNAVAILABLE", { reason: "too many writers of one tag", tag, retryAfterSeconds: 5 });
 }

@@ -11,9 +11,13 @@ export type ScriptedProxy = AsyncDisposable & {
     isDown: boolean;
     /** the next blob is cut off after so many bytes */
     cutNextAfterBytes?: number | undefined;
+    /** the next blob that is longer stands still after so many bytes */
+    stallNextAfterBytes?: number | undefined;
     /** a byte of every blob is changed */
     lies: boolean;
   };
+  /** Breaks off every answer that is on its way. */
+  drop(): void;
 };
 
 export async function startScriptedProxy(registryUrl: string): Promise<ScriptedProxy> {
@@ -27,18 +31,21 @@ export async function startScriptedProxy(registryUrl: string): Promise<ScriptedP
     const cutAfterBytes = isBlob ? (script.cutNextAfterBytes ?? Infinity) : Infinity;
     if (isBlob) script.cutNextAfterBytes = undefined;
     const upstream = request(url, { method: incoming.method ?? "GET", headers: { ...incoming.headers, host: url.host } }, (answer) => {
+      const isStalled = isBlob && Number(answer.headers["content-length"]) > (script.stallNextAfterBytes ?? Infinity);
+      const stallAfterBytes = isStalled ? script.stallNextAfterBytes! : Infinity;
+      if (isStalled) script.stallNextAfterBytes = undefined;
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       let sentBytes = 0;
       answer.on("data", (chunk: Buffer) => {
         if (isBlob && script.lies && sentBytes === 0) chunk[0] = chunk[0]! ^ 1;
-        const part = chunk.subarray(0, cutAfterBytes - sentBytes);
+        const part = chunk.subarray(0, Math.min(cutAfterBytes, stallAfterBytes) - sentBytes);
         sentBytes += part.length;
         outgoing.write(part, () => {
           if (sentBytes >= cutAfterBytes) outgoing.destroy();
         });
       });
       answer.once("end", () => {
-        if (sentBytes < cutAfterBytes) outgoing.end();
+        if (sentBytes < Math.min(cutAfterBytes, stallAfterBytes)) outgoing.end();
       });
     });
     upstream.once("error", () => outgoing.destroy());
@@ -54,6 +61,7 @@ export async function startScriptedProxy(registryUrl: string): Promise<ScriptedP
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     blobs,
     script,
+    drop: () => server.closeAllConnections(),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

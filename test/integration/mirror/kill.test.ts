@@ -3,7 +3,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { getImage } from "../../../containerd/images.ts";
-import { listLeases } from "../../../containerd/leases.ts";
 import { createHostImages } from "../../../mirror/images/host-images.ts";
 import { isOutage } from "../../../mirror/store/storage-error.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
@@ -15,6 +14,7 @@ import { type OwnContainerd, startContainerd } from "../../support/own-container
 import { type PushStep, inManifest, pushSteps } from "../../support/push-steps.ts";
 import { type ScratchNamespace, openScratchNamespace } from "../../support/scratch-namespace.ts";
 import { type TestImage, imageOf } from "../../support/test-image.ts";
+import { expectEveryByte, expectNothingLeft } from "../../support/whole-or-nothing.ts";
 
 const signal = AbortSignal.timeout(600_000);
 const snapshotter = "overlayfs";
@@ -61,8 +61,8 @@ async function survives(victim: Victim, step: PushStep, killAndStart: () => Prom
   await eventually(async () => void (await pushImage(client, repository, "v1", image)), 60_000);
   expect(await getImage(scratch.ns, `${imageHost}/${repository}:v1`, signal)).toBeDefined();
   await expectStartableOrAbsent(victim, repository);
-  await expectEveryByte(victim, image);
-  await eventually(() => expectNothingLeft(victim), 60_000);
+  await expectEveryByte(scratch, image, signal);
+  await eventually(() => expectNothingLeft(scratch, signal), 60_000);
 }
 
 /** At its disposal it throws what it has seen of a half image. */
@@ -96,24 +96,6 @@ async function expectStartableOrAbsent({ org, scratch, socket, imageHost }: Vict
   await images.verify({ org, repository, tag: "v1" }, signal);
 }
 
-async function expectEveryByte({ scratch }: Victim, image: TestImage): Promise<void> {
-  for (const { bytes, descriptor } of [image.manifest, image.config, ...image.layers]) {
-    const parts: Uint8Array[] = [];
-    for await (const { data } of scratch.ns.content.read({ digest: descriptor.digest }, { signal })) parts.push(data);
-    expect(Buffer.concat(parts).equals(bytes)).toBe(true);
-  }
-}
-
-async function expectNothingLeft({ scratch }: Victim): Promise<void> {
-  const leases = (await listLeases(scratch.ns, signal)).map(({ id }) => id);
-  const ingests = (await scratch.ns.content.listStatuses({}, { signal })).statuses.map(({ ref }) => ref);
-  const active: string[] = [];
-  for await (const { info } of scratch.ns.snapshots.list({ snapshotter }, { signal })) {
-    active.push(...info.map(({ name }) => name).filter((name) => name.startsWith("extract-")));
-  }
-  expect({ leases, ingests, active }).toEqual({ leases: [], ingests: [], active: [] });
-}
-
 describe("a mirror that is killed", () => {
   const stack = new AsyncDisposableStack();
   const org = orgName("killed");
@@ -142,7 +124,7 @@ describe("a mirror that is killed", () => {
       await mirror.stop("SIGKILL");
       await mirror.start();
       // what it left is gone before it serves
-      await expectNothingLeft(victim);
+      await expectNothingLeft(victim.scratch, signal);
     });
   });
 });

@@ -181,7 +181,8 @@ describe("hosts of one registry", () => {
     // it does not ask for a while what has just broken off
     await pulling.stop("SIGTERM");
     await pulling.start();
-    const { repository, image } = await pushToHolder("wrong");
+    // so short that no reader gets any of it before all of it was right
+    const { repository, image } = await pushToHolder("wrong", 32 * 1024);
     await pushImage(durable, repository, "v1", image);
     const { digest } = image.layers[0]!.descriptor;
     const manifest = { kind: "digest", digest: image.manifest.descriptor.digest } as const;

@@ -157,33 +157,6 @@ describe("the mirror in front of a registry", () => {
     expect(push.status).toBe(405);
   });
 
-  it("answers for a base image while no registry can be asked: its tag, manifest and config, but not its layers", async () => {
-    const image = await someImage();
-    const repository = parseRepository("library/base");
-    const ns = async (front: MirroredOrg) => createDistributionClient({ baseUrl: front.baseUrl, ns: "docker.test" });
-    let reachable = true;
-    await using registry = await openMirrorHarness({ upstreamUrl: "none" });
-    const library = await registry.org("library");
-    await pushImage(library.client, library.repository("base"), "v1", image);
-    const direct = createUpstreamStore(library.client, { downMs: 10 });
-    const dead = createUpstreamStore(createDistributionClient({ baseUrl: "http://127.0.0.1:9" }), { downMs: 10 });
-    await using front = await openMirrorHarness({ publicRegistry: () => (reachable ? direct : dead) });
-    const one = await ns(await front.org(orgName("remembers")));
-    const other = await ns(await front.org(orgName("forgets")));
-    const { digest } = image.manifest.descriptor;
-    await one.resolveManifest(repository, tag("v1"), signal);
-    const config = async (client: typeof one) =>
-      (await client.readBlob(repository, image.config.descriptor.digest, undefined, signal))!.body.toArray();
-    await config(one);
-
-    reachable = false;
-    expect((await one.resolveManifest(repository, tag("v1"), signal))?.digest).toBe(digest);
-    expect((await one.readManifest(repository, { kind: "digest", digest }, signal))?.bytes).toEqual(image.manifest.bytes);
-    expect(Buffer.concat(await config(one)).equals(image.config.bytes)).toBe(true);
-    await expect(other.resolveManifest(repository, tag("v1"), signal)).rejects.toMatchObject({ status: 503 });
-    await expect(one.resolveManifest(repository, tag("v2"), signal)).rejects.toMatchObject({ status: 503 });
-  });
-
   it("replicates an image: only what is missing, the manifest last, read back", async () => {
     const image = await someImage();
     const repository = org.repository("replicated");

@@ -23,13 +23,19 @@ function ask(method: string, path: string, ns?: string): { store: DistributionSt
       asked.push(`public ${host}`);
       return undefined;
     },
-    remembering: (_host, source) => source,
+    copies: () => ({
+      manifest: async () => undefined,
+      keep: async () => undefined,
+      blobs: firstOf([]).blobs,
+      fetched: { keep: async () => undefined, sizeOf: () => undefined, expect: () => undefined },
+    }),
     fetches: createBlobFetches({ dir: "unused" }),
     fetched: {
       keep: async () => undefined,
       store: async () => undefined,
       expect: () => undefined,
-      isExpected: () => false,
+      sizeOf: () => undefined,
+      used: () => undefined,
       [Symbol.asyncDispose]: async () => undefined,
     },
   };

@@ -37,4 +37,21 @@ describe("verifiedBody", () => {
     body.destroy();
     await expect.poll(() => source.destroyed, { timeout: 30_000 }).toBe(true);
   });
+
+  it("breaks off at once, with the source, while that sends nothing", async () => {
+    const source = new Readable({ read: () => undefined });
+    source.push(Buffer.alloc(100_000));
+    const body = verifiedBody(source, digestOf("x"));
+    const reading = body.toArray();
+    body.destroy(new Error("it stands still"));
+    await expect(reading).rejects.toThrow("it stands still");
+    await expect.poll(() => source.destroyed, { timeout: 30_000 }).toBe(true);
+  });
+
+  it("fails with its source", async () => {
+    const source = new Readable({ read: () => undefined });
+    const reading = verifiedBody(source, digestOf("x")).toArray();
+    source.destroy(new Error("the connection ended"));
+    await expect(reading).rejects.toThrow("the connection ended");
+  });
 });

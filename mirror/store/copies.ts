@@ -1,0 +1,136 @@
+import { BoundedMap } from "../../config/bounded-map.ts";
+import { getImage, putImage } from "../../containerd/images.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { DistributionError } from "../../oci/errors.ts";
+import { parseManifest } from "../../oci/manifest.ts";
+import type { ManifestReference } from "../../oci/reference.ts";
+import type { Repository } from "../../oci/repository.ts";
+import type { ManifestContent } from "../../oci/store.ts";
+import { childrenIn } from "../pull/children-in.ts";
+import type { RegistryCopies } from "../pull/copied-registry.ts";
+import { createUses, fetchedLabels } from "../pull/fetched-record.ts";
+import { type StoreParts, readMember, statMember } from "./blob-store.ts";
+import { copyOf } from "./copy-names.ts";
+import { type KeepParts, openKeeper } from "./keep-blob.ts";
+import { imageNames } from "./org-repository.ts";
+import { readManifestBytes } from "./read-manifest.ts";
+import type { RepositoryTurns } from "./repository-turns.ts";
+import { storeManifest } from "./write-manifest.ts";
+
+export type CopiesParts = StoreParts & Omit<KeepParts, "arrived"> & { readonly imageHost: string; readonly turns: RepositoryTurns };
+
+/** What an org has pulled of other registries, each by its host. */
+export type Copies = (host: string) => RegistryCopies;
+
+/** Manifests whose blobs nobody asked for make room for others. */
+const mostManifests = 256;
+
+/**
+ * Manifests are stored as they come, before anything that they name, as nobody pushes there; configs and layers when they are read. None
+ * is unpacked: builders unpack for themselves, and an app's image brings its base's layers along. Bytes that another repository of the org
+ * has count for nothing here: a stranger's manifest may name the digests of another app's.
+ */
+export function createCopies(parts: CopiesParts): Copies {
+  const { ns, org, imageHost, sessions, turns, log } = parts;
+  const uses = createUses(parts);
+  const sizes = createNamedSizes();
+
+  async function findManifest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<ManifestContent | undefined> {
+    const descriptor = await statMember(ns, repository, digest, signal);
+    if (descriptor === undefined || descriptor.mediaType === "application/octet-stream") return undefined;
+    const bytes = await readManifestBytes(ns, digest, signal);
+    if (bytes === undefined) return undefined;
+    sizes.saw(repository, { descriptor, bytes });
+    return { descriptor, bytes };
+  }
+
+  async function findTagged(repository: Repository, name: string, signal: AbortSignal): Promise<ManifestContent | undefined> {
+    const record = await getImage(ns, name, signal);
+    return record === undefined ? undefined : findManifest(repository, record.target.digest, signal);
+  }
+
+  const nameOf = (repository: Repository, reference: ManifestReference): string =>
+    reference.kind === "tag"
+      ? imageNames.tagged(imageHost, repository, reference.tag)
+      : imageNames.byDigest(imageHost, repository, reference.digest);
+
+  /** The content, and then the record that keeps it. */
+  async function store({ host, repository, reference, content }: Named, signal: AbortSignal): Promise<void> {
+    const { descriptor, bytes } = content;
+    const { mediaType, digest } = descriptor;
+    const manifest = parseManifest(bytes, mediaType);
+    await sessions.within(repository, signal, async (session) => {
+      await storeManifest(session, { repository, reference, mediaType, bytes, tags: [], manifest, descriptor }, signal);
+      const labels = { "slipway.repository": repository, ...fetchedLabels(host, Date.now()) };
+      await turns.change(repository, (turn) => putImage(ns, { name: nameOf(repository, reference), target: descriptor, labels }, turn));
+      sessions.settled(repository, [digest]);
+    });
+  }
+
+  return (host) => ({
+    async manifest(original, reference, signal) {
+      const repository = copyOf(host, original);
+      const name = nameOf(repository, reference);
+      const found =
+        reference.kind === "tag" ? await findTagged(repository, name, signal) : await findManifest(repository, reference.digest, signal);
+      if (found !== undefined) uses.noteUse(name);
+      return found;
+    },
+    async keep(original, reference, content, signal) {
+      const repository = copyOf(host, original);
+      const name = nameOf(repository, reference);
+      sizes.saw(repository, content);
+      try {
+        const found = await findTagged(repository, name, signal);
+        if (found?.descriptor.digest === content.descriptor.digest) uses.noteUse(name);
+        else await store({ host, repository, reference, content }, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn({ err: error, org, image: name }, "cannot keep another registry's manifest: it passes through");
+      }
+    },
+    blobs: {
+      stat: (original, digest, signal) => statMember(ns, copyOf(host, original), digest, signal),
+      async read(original, digest, range, signal) {
+        const found = await readMember(ns, { repository: copyOf(host, original), digest }, range, signal);
+        if (found === undefined) throw new DistributionError("BLOB_UNKNOWN", { digest });
+        return found;
+      },
+    },
+    fetched: {
+      async keep(original, digest, sizeBytes) {
+        const repository = copyOf(host, original);
+        try {
+          const onStored = (): void => sessions.settled(repository, [digest]);
+          return await openKeeper(parts, { repository, digest, sizeBytes, onStored, refused: undefined });
+        } catch (error) {
+          log.warn({ err: error, org, repository, digest }, "cannot keep another registry's blob: it passes through");
+          return undefined;
+        }
+      },
+      sizeOf: (original, digest) => sizes.of(copyOf(host, original), digest),
+      expect: () => undefined,
+    },
+  });
+}
+
+type Named = {
+  readonly host: string;
+  readonly repository: Repository;
+  readonly reference: ManifestReference;
+  readonly content: ManifestContent;
+};
+
+/** What manifests that were read lately say about what they name. */
+function createNamedSizes() {
+  const manifests = new BoundedMap<string, { readonly repository: Repository; readonly sizes: ReadonlyMap<Digest, number> }>(mostManifests);
+  return {
+    saw(repository: Repository, content: ManifestContent): void {
+      const sizes = new Map((childrenIn(content) ?? []).map(({ digest, size }) => [digest, size]));
+      if (sizes.size > 0) manifests.set(`${repository}@${content.descriptor.digest}`, { repository, sizes });
+    },
+    of(repository: Repository, digest: Digest): number | undefined {
+      return [...manifests.values()].find((one) => one.repository === repository && one.sizes.has(digest))?.sizes.get(digest);
+    },
+  };
+}
