@@ -18,7 +18,15 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          exclude: ["test/integration/registry/**", "test/integration/mirror/**", "test/integration/containerd/**"],
+          exclude: ["registry", "mirror", "containerd", "stack", "tools"].map((folder) => `test/integration/${folder}/**`),
+          ...onDaemons,
+        },
+      },
+      {
+        // instances of its own; and the set-up that they need
+        test: {
+          name: "stack",
+          include: ["test/integration/stack/**/*.test.ts", "test/integration/tools/**/*.test.ts"],
           ...onDaemons,
         },
       },

@@ -45,7 +45,7 @@ describe("the examples", () => {
   it.each([
     ["static", "It floats."],
     ["node-web", "Hello from Node"],
-    ["go-web", "Hello from go"],
+    // the third compiles for a minute: test/long/examples.test.ts
   ])("%s deploys and answers", { timeout: 600_000 }, async (name, answer) => {
     await using source = await exampleDir(name);
     const { code, stderr } = await slipway(stack.dataDir, ["deploy", source.dir]);

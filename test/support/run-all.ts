@@ -12,7 +12,8 @@ const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
 /** Each line is one run of vitest, beside the others: most of the time of a test goes into waiting for daemons. */
 const runs: readonly (readonly string[])[] = [
   ["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])],
-  ["registry", "mirror", "containerd-1.7"],
+  ["registry", "containerd-1.7"],
+  ["mirror", "stack"],
 ];
 
 const checks: readonly (readonly [string, ...string[]])[] = [

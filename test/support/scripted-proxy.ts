@@ -1,4 +1,4 @@
-import { type IncomingMessage, type ServerResponse, createServer, request } from "node:http";
+import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** Stands in front of a registry, counts what is asked for, and cuts, changes or refuses answers as it is told. */
@@ -15,6 +15,10 @@ export type ScriptedProxy = AsyncDisposable & {
     stallNextAfterBytes?: number | undefined;
     /** a byte of every blob is changed */
     lies: boolean;
+    /** a byte of the next manifest that is read is changed */
+    liesAboutNextManifest?: boolean;
+    /** the next request hears this and no more */
+    refuseNext?: { readonly status: number; readonly headers: OutgoingHttpHeaders } | undefined;
   };
   /** Breaks off every answer that is on its way. */
   drop(): void;
@@ -27,6 +31,9 @@ export async function startScriptedProxy(registryUrl: string): Promise<ScriptedP
   function pass(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const url = new URL(incoming.url ?? "/", registryUrl);
     const isBlob = incoming.method === "GET" && url.pathname.includes("/blobs/");
+    const isManifest = incoming.method === "GET" && url.pathname.includes("/manifests/");
+    const isFalse = (isBlob && script.lies) || (isManifest && script.liesAboutNextManifest === true);
+    if (isManifest) script.liesAboutNextManifest = false;
     if (isBlob) blobs.push({ path: url.pathname, first: Number(/bytes=(\d+)/.exec(incoming.headers.range ?? "")?.[1] ?? 0) });
     const cutAfterBytes = isBlob ? (script.cutNextAfterBytes ?? Infinity) : Infinity;
     if (isBlob) script.cutNextAfterBytes = undefined;
@@ -37,7 +44,7 @@ export async function startScriptedProxy(registryUrl: string): Promise<ScriptedP
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       let sentBytes = 0;
       answer.on("data", (chunk: Buffer) => {
-        if (isBlob && script.lies && sentBytes === 0) chunk[0] = chunk[0]! ^ 1;
+        if (isFalse && sentBytes === 0) chunk[0] = chunk[0]! ^ 1;
         const part = chunk.subarray(0, Math.min(cutAfterBytes, stallAfterBytes) - sentBytes);
         sentBytes += part.length;
         outgoing.write(part, () => {
@@ -53,7 +60,10 @@ export async function startScriptedProxy(registryUrl: string): Promise<ScriptedP
   }
 
   const server = createServer((incoming, outgoing) => {
+    const refusal = script.refuseNext;
+    script.refuseNext = undefined;
     if (script.isDown) incoming.destroy();
+    else if (refusal !== undefined) outgoing.writeHead(refusal.status, refusal.headers).end();
     else pass(incoming, outgoing);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
