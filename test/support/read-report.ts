@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
 
 export type Outcome = {
@@ -28,6 +29,13 @@ export function readReport(file: string): Outcome {
     return failed.map((test) => `${name} > ${test.fullName}\n${(test.failureMessages ?? []).join("\n")}`);
   });
   return { passed: report?.numPassedTests ?? 0, failures };
+}
+
+/** vitest's report has no word of errors outside of tests; its output has. */
+export function unhandledErrors(output: string): string {
+  const plain = stripVTControlCharacters(output);
+  const at = plain.indexOf("Unhandled Errors");
+  return (at === -1 ? plain.slice(-2000) : plain.slice(at, at + 2000)).trim();
 }
 
 function parse(file: string): z.infer<typeof reportSchema> | undefined {

@@ -1,10 +1,10 @@
 /** `npm test`: every check and every test; goes on after a failure, says last what failed, and ends with the line `N passed, N failed`. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Outcome, readReport } from "./read-report.ts";
+import { type Outcome, readReport, unhandledErrors } from "./read-report.ts";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const bin = path.join(root, "node_modules", ".bin");
@@ -43,9 +43,9 @@ async function runTests(): Promise<readonly Outcome[]> {
   try {
     return await Promise.all(
       runs.map(async (projects, at) => {
-        const output = at === 0 ? undefined : path.join(dir, `${at}.log`);
-        const outcome = await runVitest(projects, { report: path.join(dir, `${at}.json`), output });
-        if (output !== undefined) console.log(readFileSync(output, "utf8"));
+        const output = path.join(dir, `${at}.log`);
+        const outcome = await runVitest(projects, { report: path.join(dir, `${at}.json`), output, isShown: at === 0 });
+        if (at > 0) console.log(readFileSync(output, "utf8"));
         return outcome;
       }),
     );
@@ -57,16 +57,25 @@ async function runTests(): Promise<readonly Outcome[]> {
 /** A run that fails without a failed test (a set-up that fails, an unhandled rejection) counts as one failure. */
 async function runVitest(
   projects: readonly string[],
-  { report, output }: { report: string; output: string | undefined },
+  { report, output, isShown }: { report: string; output: string; isShown: boolean },
 ): Promise<Outcome> {
   const selected = projects.flatMap((name) => ["--project", name]);
   const argv = ["run", ...selected, "--reporter=default", "--reporter=json", `--outputFile=${report}`];
   console.log(`\n> vitest ${argv.join(" ")}`);
-  const to = output === undefined ? "inherit" : openSync(output, "w");
-  const child = spawn(path.join(bin, "vitest"), argv, { cwd: root, stdio: ["ignore", to, to], env });
+  const child = spawn(path.join(bin, "vitest"), argv, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env });
+  const log = createWriteStream(output);
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.pipe(log, { end: false });
+    if (isShown) stream.pipe(process.stdout, { end: false });
+  }
   const isOk = await new Promise<boolean>((resolve) => {
-    child.once("error", () => resolve(false)).once("exit", (code) => resolve(code === 0));
+    child.once("error", () => resolve(false)).once("close", (code) => resolve(code === 0));
   });
+  await new Promise<void>((resolve) => log.end(resolve));
   const outcome = readReport(report);
-  return isOk || outcome.failures.length > 0 ? outcome : { ...outcome, failures: [`vitest ${selected.join(" ")}, without a failed test`] };
+  if (isOk || outcome.failures.length > 0) return outcome;
+  return {
+    ...outcome,
+    failures: [`vitest ${selected.join(" ")}, without a failed test\n${unhandledErrors(readFileSync(output, "utf8"))}`],
+  };
 }

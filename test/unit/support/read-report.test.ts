@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { readReport } from "../../support/read-report.ts";
+import { readReport, unhandledErrors } from "../../support/read-report.ts";
 
 const dir = mkdtempSync(path.join(tmpdir(), "slipway-report-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -26,6 +26,11 @@ describe("what a run of vitest said", () => {
     });
 
     expect(readReport(file)).toEqual({ passed: 0, failures: ["push.test.ts\nno such module"] });
+  });
+
+  it("quotes from the output what failed outside of the tests", () => {
+    const output = "a line of before\n\u001b[31mUnhandled Errors\u001b[39m\nError: hop";
+    expect(unhandledErrors(output)).toBe("Unhandled Errors\nError: hop");
   });
 
   it("says nothing for a run that left no report", () => {

@@ -38,14 +38,16 @@ export async function openWebLab(signal: AbortSignal): Promise<WebLab> {
   const start = (id: string, args: readonly string[] = serve) => lab.machines.start(lab.plan({ id, image: web, args }), signal);
   const remove = (id: string) => lab.machines.remove(org, id, kill, signal);
   async function output(id: string, script: string): Promise<string> {
-    await start(id, ["sh", "-c", script]);
+    // stdout and stderr come on their own, each at its pace
+    const end = "end of output";
+    await start(id, ["sh", "-c", `(${script}); echo ${end}; echo ${end} >&2`]);
     await until(async () => (await lab.machines.inspect(org, id, signal))?.state === "stopped");
     const lines = await until(async () => {
       const found = await machineLogTail(lab.settings, org, id, 100);
-      return found.length > 0 ? found : undefined;
+      return found.filter((line) => line === end).length === 2 ? found : undefined;
     });
     await remove(id);
-    return lines.join("\n");
+    return lines.filter((line) => line !== end).join("\n");
   }
   return { ...lab, org, rival, web, rivalWeb, start, remove, output };
 }
