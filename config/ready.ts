@@ -1,4 +1,5 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import nodeModule from "node:module";
 import path from "node:path";
 
 /** The Slipway processes of a host, by the name that logs, pid files and `doctor` use. */
@@ -13,4 +14,12 @@ export function announceReady(runDir: string, name: ProcessName): void {
   const file = readyFile(runDir, name);
   writeFileSync(file, String(process.pid));
   process.once("exit", () => rmSync(file, { force: true }));
+  keepCompiledCode();
+}
+
+/** A process that is killed, as after a fault, starts in half the time when the one before it has left its compiled code. */
+function keepCompiledCode(): void {
+  // Node 20 has none
+  const { flushCompileCache } = nodeModule as Partial<typeof nodeModule>;
+  setTimeout(() => flushCompileCache?.(), 2_000).unref();
 }

@@ -4,6 +4,7 @@ import { readyFile } from "../config/ready.ts";
 import type { Settings } from "../config/settings.ts";
 import { type ContainerdOptions, containerdDaemon, s3Server, temporalServer } from "./engines.ts";
 import type { ProcessSpec } from "./process-spec.ts";
+import { compiledDir } from "../tools/cache.ts";
 
 export type StackContext = {
   readonly settingsFile: string;
@@ -58,6 +59,7 @@ function ownProcesses(settings: Settings, context: StackContext): ProcessSpec[] 
       argv: context.entryPoint(module),
       env: {
         SLIPWAY_SETTINGS: context.settingsFile,
+        NODE_COMPILE_CACHE: compiledDir(),
         PATH: `${settings.tools.binDir}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       },
       after: after.filter((engine) => engines.has(engine)),

@@ -14,6 +14,9 @@ export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(env.XDG_CACHE_HOME || path.join(homedir(), ".cache"), "slipway");
 }
 
+/** Where Node keeps what it compiled (`NODE_COMPILE_CACHE`); cli/slipway.mjs says the same of itself. */
+export const compiledDir = (env: NodeJS.ProcessEnv = process.env): string => path.join(cacheDir(env), "compiled");
+
 export type Pins = { readonly goMod: string; readonly goSum: string; readonly wheels: string };
 
 export function readPins(): Pins {

@@ -4,11 +4,12 @@ import { createWriteStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledDir } from "../../tools/cache.ts";
 import { type Outcome, readReport, unhandledErrors } from "./read-report.ts";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const bin = path.join(root, "node_modules", ".bin");
-const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
+const env = { NODE_COMPILE_CACHE: compiledDir(), ...process.env, PATH: `${bin}:${process.env.PATH}` };
 /** Each line is one run of vitest, beside the others: most of the time of a test goes into waiting for daemons. */
 const runs: readonly (readonly string[])[] = [
   ["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])],
