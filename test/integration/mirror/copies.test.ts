@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { getImage, labelImage } from "../../../containerd/images.ts";
+import { getImage, labelImage, listImages } from "../../../containerd/images.ts";
+import { pruneHost } from "../../../mirror/prune/prune-host.ts";
 import { lastUseOfFetched } from "../../../mirror/pull/fetched-record.ts";
 import type { ReadableStore } from "../../../mirror/pull/readable-store.ts";
 import { createUpstreamStore } from "../../../mirror/pull/upstream.ts";
@@ -152,6 +153,35 @@ describe("what an org pulls of other registries", () => {
     const stranger = parseRepository("library/stranger");
     await client.readManifest(stranger, tagged("v1"), signal);
     await offline(() => expect(readBlob(client, stranger, image.layers[0]!)).rejects.toMatchObject({ status: 503 }));
+  });
+
+  it("goes with a prune when no build has read it for long, and stays when one has", async () => {
+    const [old, used] = [await someImage(), await someImage()];
+    const { org, client } = await openReader();
+    for (const [tag, image] of [
+      ["old", old],
+      ["fresh", used],
+    ] as const) {
+      await pushImage(library.client, library.repository("base"), tag, image);
+      await client.readManifest(base, tagged(tag), signal);
+      await readBlob(client, base, image.config);
+    }
+    // two hours later, of which one was read in the last
+    const laterMs = Date.now() + 2 * 3_600_000;
+    for (const record of await listImages(org.scratch.ns, [], signal)) {
+      const usedLately = { "slipway.used": new Date(laterMs - 1_000).toISOString() };
+      if (record.target.digest === used.manifest.descriptor.digest) await labelImage(org.scratch.ns, record, usedLately, signal);
+    }
+    const policy = { keepReleases: 1, keepForMs: 0, keepUnusedForMs: 3_600_000, lowDiskBytes: 0 };
+    const claims = { releases: [], openRunTags: [], replicating: [] };
+    const pass = { host: "test", dryRun: false, policy, orgs: [org.name], claims, surveyedAtMs: laterMs };
+    const deps = { containerd: org.scratch.containerd, snapshotter: "overlayfs", imageHost, upstream: library.client };
+    const { removals } = await pruneHost(deps, pass, () => undefined, signal);
+    expect(removals.map(({ name }) => name)).toEqual([`${imageHost}/docker.test/library/base:old`]);
+    await offline(async () => {
+      await expect(client.readManifest(base, tagged("old"), signal)).rejects.toMatchObject({ status: 503 });
+      expect(await readBlob(client, base, used.config)).toEqual(used.config.bytes);
+    });
   });
 
   it("notes when it was used last, so that a prune leaves alone what builds read", async () => {
