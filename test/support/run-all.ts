@@ -12,9 +12,9 @@ const bin = path.join(root, "node_modules", ".bin");
 const env = { NODE_COMPILE_CACHE: compiledDir(), ...process.env, PATH: `${bin}:${process.env.PATH}` };
 /** Each line is one run of vitest, beside the others: most of the time of a test goes into waiting for daemons. */
 const runs: readonly (readonly string[])[] = [
-  ["unit", "integration", ...(process.argv.includes("--long") ? ["long"] : [])],
+  ["integration", ...(process.argv.includes("--long") ? ["long"] : [])],
   ["registry", "containerd-1.7"],
-  ["mirror", "stack"],
+  ["mirror", "stack", "unit"],
 ];
 
 const checks: readonly (readonly [string, ...string[]])[] = [
