@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
@@ -19,6 +19,8 @@ export type AwakeBuilder = { readonly address: string; readonly wokenFrom: Woken
 
 export type BuilderStatus = { readonly state: "awake" | "asleep" | "absent"; readonly uses: number };
 
+export type DiscardOptions = { readonly dropCache: boolean; readonly force: boolean };
+
 /** The builders of this host, one per org, asleep unless used. */
 export interface Builders extends AsyncDisposable {
   /** Starts the org's builder unless it runs, and answers once its API does. It falls asleep again after the idle time-out. */
@@ -28,6 +30,11 @@ export interface Builders extends AsyncDisposable {
   status(org: string, signal: AbortSignal): Promise<BuilderStatus>;
   /** Stops it now, unless it is in use (then answers false); its cache stays. */
   sleep(org: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Removes its machine, so that the next wake makes a new one; unless it is in use and not forced (then answers false). The cache stays,
+   * unless it is to be dropped.
+   */
+  discard(org: string, options: DiscardOptions, signal: AbortSignal): Promise<boolean>;
   /** Builders that an earlier process left awake get their idle timer back. */
   adopt(signal: AbortSignal): Promise<void>;
 }
@@ -133,10 +140,22 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     });
   }
 
+  async function discard(org: string, { dropCache, force }: DiscardOptions, signal: AbortSignal): Promise<boolean> {
+    return await inTurn(org, async () => {
+      signal.throwIfAborted();
+      if (usesOf(org) > 0 && !force) return false;
+      timers.disarm(org);
+      await machines.remove(org, builderMachineId, force ? killOptions : stopOptions, signal);
+      if (dropCache) await removeCache(instancePaths.builderCache(settings, org));
+      return true;
+    });
+  }
+
   return {
     wake,
     acquire,
     sleep,
+    discard,
     async status(org, signal) {
       const found = await machines.inspect(org, builderMachineId, signal);
       const state = found === undefined ? "absent" : found.state === "running" ? "awake" : "asleep";
@@ -155,4 +174,14 @@ function wokenFromOf(found: MachineState | undefined): WokenFrom {
   if (found === undefined) return "absent";
   if (found.state === "running") return "running";
   return found.state === "paused" ? "suspended" : "stopped";
+}
+
+/** Out of the way first: a removal that is killed in the middle leaves no half of a cache to the next builder. */
+async function removeCache(dir: string): Promise<void> {
+  const dropped = `${dir}.dropped`;
+  await rm(dropped, { recursive: true, force: true });
+  await rename(dir, dropped).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  await rm(dropped, { recursive: true, force: true });
 }
