@@ -18,6 +18,13 @@ export const printLines = (write: Write, lines: readonly string[]): void => {
 
 export const printJson = (value: unknown): void => toStdout(`${JSON.stringify(value, undefined, 2)}\n`);
 
+/** One result as a JSON document, or as one line; text is the caller's. */
+export const printResult = (format: Exclude<OutputFormat, "text">, result: Record<string, unknown>): void => {
+  const document = { schema_version: 1, ...result };
+  if (format === "json") printJson(document);
+  else toStdout(`${JSON.stringify(document)}\n`);
+};
+
 export type ListOutput<T> = {
   /** what the list is called in the JSON document */
   readonly name: string;

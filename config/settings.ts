@@ -148,6 +148,19 @@ export const settingsSchema = z.strictObject({
     idleTimeoutMs: z.number().int().positive(),
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
+    /** the way to the builders from elsewhere (docs/builder.md, "Reaching it"); absent: none */
+    gate: z
+      .strictObject({
+        listen: z.strictObject({ host: z.string(), port }),
+        /** where the CLI reaches it; absent: where it listens */
+        url: z
+          .url({ protocol: /^https?$/ })
+          .max(300)
+          .optional(),
+        /** HTTPS instead of HTTP, which only the loopback may do without; read anew when the files change */
+        tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+      })
+      .optional(),
   }),
   /** how images of this host that nobody needs are removed (docs/mirror.md, "Disk"); what is absent has its default */
   prune: z

@@ -10,6 +10,7 @@ export type StackPorts = {
   readonly s3: number;
   readonly logs: number;
   readonly router: number;
+  readonly builderGate: number;
 };
 
 /** Where each is looked for first; the next free one is taken when another program has it. */
@@ -21,6 +22,7 @@ export const preferredPorts: StackPorts = {
   logs: 5002,
   metrics: 5003,
   router: 8080,
+  builderGate: 5004,
 };
 
 export type NewInstance = {
@@ -76,7 +78,7 @@ export function defaultSettings(instance: NewInstance): Settings {
     network: { ipv4Pool: instance.ipv4Pool, ipv6Pool: ipv6PoolOf(id) },
     router: { adminSocket: path.join(runDir, "router.sock"), listenHost: "127.0.0.1", firstPort: ports.router },
     logs: { listen: { host: "127.0.0.1", port: ports.logs } },
-    builder: { idleTimeoutMs: 60_000, memoryMb: 4096, cpus: 2 },
+    builder: { idleTimeoutMs: 60_000, memoryMb: 4096, cpus: 2, gate: { listen: { host: "127.0.0.1", port: ports.builderGate } } },
     ...(instance.caBundle === undefined ? {} : { caBundle: instance.caBundle }),
   };
 }

@@ -48,7 +48,8 @@ export async function resolveSettings(
   const dataDir = dataDirOf(options, env);
   await mkdir(dataDir, { recursive: true, mode: 0o711 });
   const file = instancePaths.settings(dataDir);
-  const settings = refresh(existsSync(file) ? loadSettings(file) : await newSettings(dataDir, options, tools, env), tools, env);
+  const found = existsSync(file) ? await withGate(loadSettings(file)) : await newSettings(dataDir, options, tools, env);
+  const settings = refresh(found, tools, env);
   requireSameContainerd(settings, containerdAsked(options, env));
   await accept(settings);
   const text = `${JSON.stringify(settings, undefined, 2)}\n`;
@@ -94,6 +95,13 @@ function refresh(settings: Settings, tools: Settings["tools"], env: NodeJS.Proce
   const access = { auth: "tokens", systemToken: `slipway_system_${randomBytes(32).toString("base64url")}` } as const;
   const registry = needsToken(settings) ? { ...settings.registry, ...access } : settings.registry;
   return { ...settings, tools, registry, ...(caBundle === undefined ? {} : { caBundle }) };
+}
+
+/** Settings of before builders could be reached say nothing about it. */
+async function withGate(settings: Settings): Promise<Settings> {
+  if (settings.builder.gate !== undefined) return settings;
+  const port = await firstFreePort(preferredPorts.builderGate, new Set());
+  return { ...settings, builder: { ...settings.builder, gate: { listen: { host: "127.0.0.1", port } } } };
 }
 
 const needsToken = ({ registry }: Settings) => registry.auth !== "none" && registry.systemToken === undefined;

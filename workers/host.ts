@@ -9,6 +9,7 @@ import { createImageActivities } from "../activities/image.ts";
 import { createMachineActivities } from "../activities/machine.ts";
 import { createBuildLogs } from "../builder/build-log.ts";
 import { createBuilders } from "../builder/builders.ts";
+import { openGate } from "../builder/gate/gate.ts";
 import { mirrorName } from "../builder/names.ts";
 import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { pruneSettings } from "../config/prune-settings.ts";
@@ -30,6 +31,7 @@ import { createHostImages } from "../mirror/images/host-images.ts";
 import { isLow } from "../mirror/prune/policy.ts";
 import { createPace } from "../mirror/replicate/pace.ts";
 import { createUnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
+import { openBuilderAccess } from "./builder-gate.ts";
 import { connectTemporal } from "./connect.ts";
 import { pruneScheduleId } from "./prune-schedule.ts";
 import { startPruneWhenLow } from "./prune-when-low.ts";
@@ -59,6 +61,11 @@ const leftovers = await machines.removeLeftovers(AbortSignal.timeout(30_000)).ca
 });
 if (leftovers.length > 0) log.info({ machines: leftovers }, "removed what killed starts left");
 await builders.adopt(AbortSignal.timeout(30_000));
+using builderAccess = openBuilderAccess(settings);
+const gate = await openGate(
+  { builders, machines, settings, ensureOrg, access: builderAccess.access },
+  { log, signal: AbortSignal.timeout(30_000) },
+);
 const keepServing = startKeepServing(createKeepServing({ machines, router, settings, ensureOrg, log }), 2000);
 
 const temporal = await connectTemporal(settings.temporal, log);
@@ -118,6 +125,7 @@ announceReady(settings.runDir, "host");
 await runUntilTerminated([worker], log);
 await pruneWhenLow[Symbol.asyncDispose]();
 await keepServing[Symbol.asyncDispose]();
+await gate?.[Symbol.asyncDispose]();
 await logServer.close();
 await builders[Symbol.asyncDispose]();
 await temporal.close();

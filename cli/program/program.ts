@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { versionLine } from "../commands/version.ts";
+import { addBuilderCommands } from "./builder-commands.ts";
 import { addDeployCommands } from "./deploy-commands.ts";
 import { addInspectCommands } from "./inspect-commands.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
@@ -18,6 +19,7 @@ export function createProgram(run: Run): Command {
   addStackCommands(program, run);
   addDeployCommands(program, run);
   addInspectCommands(program, run);
+  addBuilderCommands(program, run);
   addTokenCommands(program, run);
   addRegistryCommands(program, run);
   return program;

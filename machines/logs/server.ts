@@ -42,10 +42,10 @@ export function createLogServer(settings: Settings): FastifyInstance {
   return app;
 }
 
-type Closing = { once(event: "close", listener: () => void): unknown };
+export type Closing = { once(event: "close", listener: () => void): unknown };
 
 /** Ends the source when the client has gone. */
-function streamOf(response: Closing, source: (signal: AbortSignal) => AsyncIterable<string | Buffer>): Readable {
+export function streamOf(response: Closing, source: (signal: AbortSignal) => AsyncIterable<string | Buffer>): Readable {
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   const untilGone = async function* () {
@@ -58,7 +58,7 @@ function streamOf(response: Closing, source: (signal: AbortSignal) => AsyncItera
   return Readable.from(untilGone(), { objectMode: false });
 }
 
-async function* machineLines(file: string, query: z.infer<typeof machineQuery>, signal: AbortSignal): AsyncGenerator<string> {
+export async function* machineLines(file: string, query: z.infer<typeof machineQuery>, signal: AbortSignal): AsyncGenerator<string> {
   const { lines, endBytes } = await readTail(file, query.tail);
   for (const line of lines) yield `${line}\n`;
   if (query.follow === "0") return;

@@ -26,7 +26,7 @@ let controlPlane: ControlPlane;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(path.join(tmpdir(), "slipway-cli-test-"));
-  const ports = { temporal: 1, temporalUi: 1, registry: 1, metrics: 9, s3: 1, logs: 1, router: 1 };
+  const ports = { temporal: 1, temporalUi: 1, registry: 1, metrics: 9, s3: 1, logs: 1, router: 1, builderGate: 1 };
   const base = defaultSettings({
     dataDir,
     runDir: dataDir,

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -75,6 +75,16 @@ test("settings are written once, for their owner only, and stay as they are", as
   expect(first.settings.mirror.auth).toBe("tokens");
   expect(existingSettings({ dataDir })).toEqual(first.settings);
   expect((await stat(path.join(dataDir, "settings.json"))).mode & 0o777).toBe(0o600);
+});
+
+test("settings of before builders could be reached get a gate on the loopback, and keep the rest", async () => {
+  const options = { dataDir, ports: "any" } as const;
+  const { settings } = await resolveSettings(options, tools, {});
+  const { gate: _gate, ...builder } = settings.builder;
+  await writeFile(path.join(dataDir, "settings.json"), JSON.stringify({ ...settings, builder }));
+  const found = await resolveSettings(options, tools, {});
+  const listen = { host: "127.0.0.1", port: expect.any(Number) as number };
+  expect(found).toEqual({ settings: { ...settings, builder: { ...builder, gate: { listen } } }, changed: true });
 });
 
 test("an existing containerd is taken from the option or the environment, and cannot be exchanged later", async () => {

@@ -1,0 +1,41 @@
+import type { BuilderView } from "../../builder/gate/builder-view.ts";
+import { formatDurationMs } from "../../config/duration.ts";
+import { ageOf, sizeOf } from "./table.ts";
+
+export function builderLines({ org, host, state, sinceMs, uses, version, cache, limits, problem }: BuilderView, nowMs: number): string[] {
+  const rows: (readonly [string, string | undefined])[] = [
+    ["org", org],
+    ["host", host],
+    ["state", `${state}${sinceMs === undefined ? "" : ` for ${ageOf(sinceMs, nowMs)}`}`],
+    ["problem", problem],
+    ["uses", `${uses}${uses === 0 ? "" : ": builds and connections that keep it awake"}`],
+    ["cache", cacheText(cache)],
+    ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs; asleep after ${formatDurationMs(limits.idleTimeoutMs)} without use`],
+    ["buildkit", version],
+  ];
+  return rows.flatMap(([name, text]) => (text === undefined ? [] : [`${name.padEnd(9)} ${text}`]));
+}
+
+function cacheText({ sizeBytes, inUseBytes, records, maxBytes }: BuilderView["cache"]): string {
+  if (sizeBytes === undefined) return "unknown";
+  return [
+    sizeOf(sizeBytes),
+    ...(records === undefined ? [] : [`${records} records`]),
+    ...(inUseBytes === undefined ? [] : [`${sizeOf(inUseBytes)} in use`]),
+    ...(maxBytes === undefined ? [] : [`pruned above ${sizeOf(maxBytes)}`]),
+  ].join(", ");
+}
+
+export function builderJson({ org, host, state, sinceMs, uses, version, cache, limits, problem }: BuilderView): Record<string, unknown> {
+  return {
+    org,
+    host,
+    state,
+    since: sinceMs === undefined ? undefined : new Date(sinceMs).toISOString(),
+    uses,
+    version,
+    cache: { size_bytes: cache.sizeBytes, in_use_bytes: cache.inUseBytes, records: cache.records, max_bytes: cache.maxBytes },
+    limits: { memory_mb: limits.memoryMb, cpus: limits.cpus, idle_timeout_ms: limits.idleTimeoutMs },
+    problem,
+  };
+}

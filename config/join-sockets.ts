@@ -1,0 +1,27 @@
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+/** A side that was told the other one has nothing more to say has this long to finish. */
+const lastWordsMs = 10_000;
+
+/**
+ * Carries bytes both ways until one side is gone, then ends the other; what was on its way arrives. Returns when neither carries anything any more,
+ * whatever ended it.
+ */
+export async function joinSockets(client: Duplex, server: Duplex): Promise<void> {
+  // two pipelines listen to each side
+  for (const side of [client, server]) side.setMaxListeners(30);
+  const up = pipeline(client, server).catch(() => undefined);
+  const down = pipeline(server, client).catch(() => undefined);
+  await Promise.race([up, down]);
+  // gRPC has no half-open connections: the other direction ends by itself, or never
+  const timer = setTimeout(() => destroyBoth(client, server), lastWordsMs);
+  await Promise.all([up, down]);
+  clearTimeout(timer);
+  destroyBoth(client, server);
+}
+
+function destroyBoth(client: Duplex, server: Duplex): void {
+  client.destroy();
+  server.destroy();
+}
