@@ -222,12 +222,11 @@ describe("the gate", () => {
 
 describe("slipway proxy builder", () => {
   const context = () => path.join(settings.dataDir, "context");
-  const buildctl = (address: string, tag: string) =>
-    exec(path.join(inject("toolsBinDir"), "buildctl"), [
-      ...["--addr", address, "build", "--progress", "plain", "--frontend", "dockerfile.v0"],
-      ...["--local", `context=${context()}`, "--local", `dockerfile=${context()}`],
-      ...["--output", `type=image,name=${settings.registry.imageHost}/${org}/web:${tag},push=true`],
-    ]);
+  const buildctl = (address: string, tag: string) => {
+    const output = `type=image,name=${settings.registry.imageHost}/${org}/web:${tag},push=true`;
+    const line = `--addr ${address} build --progress plain --frontend dockerfile.v0 --local context=${context()} --local dockerfile=${context()} --output ${output}`;
+    return exec(path.join(inject("toolsBinDir"), "buildctl"), line.split(" "));
+  };
 
   beforeAll(async () => {
     await mkdir(context());

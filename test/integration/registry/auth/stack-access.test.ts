@@ -7,7 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { connectControlPlane } from "../../../../cli/control-plane/connect.ts";
-import { instancePaths } from "../../../../config/paths.ts";
+import { instancePaths, orgNamespace } from "../../../../config/paths.ts";
+import { openContainerd } from "../../../../containerd/client.ts";
 import { createMirrorAdmin } from "../../../../mirror/admin-client.ts";
 import { tinyApp } from "../../../support/apps.ts";
 import { slipway, startSlipway } from "../../../support/slipway.ts";
@@ -166,6 +167,40 @@ describe("docs/registry.md", () => {
     const { stdout } = await shell(`crane manifest ${host}/default/web:hello`);
     expect((JSON.parse(stdout) as { layers: unknown[] }).layers).toHaveLength(1);
   });
+});
+
+describe("slipway proxy builder", () => {
+  it(
+    "leads buildctl to the builder of the host worker, which pushes to the mirror with the client's own token",
+    { timeout: 120_000 },
+    async () => {
+      const { token } = await createToken("--push", "--name", "laptop");
+      const { imageHost } = stack.settings.registry;
+      const socket = path.join(dir, "b.sock");
+      const proxy = startSlipway("/nonexistent", ["proxy", "builder", "--listen", `unix:${socket}`], {
+        env: { SLIPWAY_GATE: `http://127.0.0.1:${stack.settings.builder.gate!.listen.port}`, SLIPWAY_TOKEN: token },
+      });
+      await expect.poll(() => proxy.stderr(), { timeout: 30_000 }).toContain("buildctl --addr");
+      const name = `${imageHost}/default/laptop:v1`;
+      const build =
+        `mkdir -p laptop && printf 'FROM scratch\\nCOPY Dockerfile /\\n' > laptop/Dockerfile && ` +
+        `buildctl --addr unix://${socket} build --progress plain --frontend dockerfile.v0 --local context=laptop ` +
+        `--local dockerfile=laptop --output type=image,name=${name},push=true`;
+      await expect(shell(build, "nobody")).rejects.toThrow(/401|authorization|authentication/i);
+      // the login as docs/builder.md has it
+      const docs = await readFile(path.join(root, "docs/builder.md"), "utf8");
+      const login = docs.split("\n").filter((line) => /^\$ (export DOCKER_CONFIG|printf )/.test(line));
+      expect(login).toHaveLength(2);
+      await shell([`export HOME=${dir} TOKEN=${token}`, ...login.map((line) => line.slice(2)), build].join("; "));
+      await using containerd = openContainerd(stack.settings.containerd.socket);
+      const images = containerd.namespace(orgNamespace("default")).images;
+      expect((await images.get({ name }, { signal: AbortSignal.timeout(10_000) })).image?.target?.digest).toMatch(/^sha256:/);
+      const { stdout } = await slipway(stack.dataDir, ["builder", "status", "-o", "json"]);
+      expect(JSON.parse(stdout)).toMatchObject({ org: "default", state: "running" });
+      proxy.kill("SIGTERM");
+      expect((await proxy.finished).code).toBe(0);
+    },
+  );
 });
 
 describe("slipway tokens", () => {
