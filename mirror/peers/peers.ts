@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DistributionClient } from "../../oci/distribution-client.ts";
 import { UpstreamError } from "../../oci/distribution-client.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -27,28 +28,42 @@ export type PeersOptions = {
   readonly announcer: Pick<Announcer, "has">;
   readonly clientOf: (url: string) => Pick<DistributionClient, "readBlob" | "readManifest">;
   readonly log: MirrorLog;
+  /** how long a busy host is asked again before upstream is; 10 s */
+  readonly busyPatienceMs?: number;
 };
 
 const headersTimeoutMs = 2_000;
 const brokenMs = 30_000;
-const busyMs = 1_000;
+/** Upstream is asked for what no host has. A host that has it and is busy with others has its next turn soon. */
+const defaultBusyPatienceMs = 10_000;
+const busyPauseMs = { least: 100, most: 300 };
 
 type Question<T> = (client: ReturnType<PeersOptions["clientOf"]>, signal: AbortSignal) => Promise<T | undefined>;
 
-export function createPeers({ ownHost, book, announcer, clientOf, log }: PeersOptions): Peers {
+export function createPeers(options: PeersOptions): Peers {
+  const { ownHost, book, announcer, clientOf, log, busyPatienceMs = defaultBusyPatienceMs } = options;
   const parents = createParents();
   const avoidedUntilMs = new Map<string, number>();
   const isAvoided = ({ url }: Peer): boolean => (avoidedUntilMs.get(url) ?? 0) > Date.now();
 
   function avoid({ host, url }: Peer, error: unknown): void {
-    const isBusy = error instanceof UpstreamError && error.status === 429;
-    avoidedUntilMs.set(url, Date.now() + (isBusy ? busyMs : brokenMs));
-    if (!isBusy) log.warn({ err: error, host, url }, "another host's mirror fails: it is not asked for a while");
+    avoidedUntilMs.set(url, Date.now() + brokenMs);
+    log.warn({ err: error, host, url }, "another host's mirror fails: it is not asked for a while");
   }
 
-  /** Asks the hosts that have one of the manifests. */
+  /** Asks the hosts that have one of the manifests; again, as long as those that are left are only busy. */
   async function ask<T>(repository: Repository, images: readonly Digest[], signal: AbortSignal, question: Question<T>) {
     if (images.length === 0) return undefined;
+    for (const patientUntilMs = Date.now() + busyPatienceMs; ;) {
+      const found = await askOnce(repository, images, signal, question);
+      if (found !== "busy") return found;
+      if (Date.now() > patientUntilMs) return undefined;
+      await sleep(busyPauseMs.least + Math.random() * (busyPauseMs.most - busyPauseMs.least), undefined, { signal });
+    }
+  }
+
+  async function askOnce<T>(repository: Repository, images: readonly Digest[], signal: AbortSignal, question: Question<T>) {
+    let isBusy = false;
     const found = await Promise.all(images.map((image) => book.find(repository, image)));
     signal.throwIfAborted();
     const isUnknown = found.every((peers) => peers === undefined);
@@ -61,10 +76,11 @@ export function createPeers({ ownHost, book, announcer, clientOf, log }: PeersOp
       } catch (error) {
         signal.throwIfAborted();
         if (isRefusedRange(error)) return undefined;
-        avoid(peer, error);
+        if (isBusyAnswer(error)) isBusy = true;
+        else avoid(peer, error);
       }
     }
-    return undefined;
+    return isBusy ? "busy" : undefined;
   }
 
   async function readBlob(repository: Repository, digest: Digest, range: ByteRange | undefined, signal: AbortSignal): Promise<BlobContent> {
@@ -105,6 +121,8 @@ export function createPeers({ ownHost, book, announcer, clientOf, log }: PeersOp
     has: announcer.has,
   };
 }
+
+const isBusyAnswer = (error: unknown): boolean => error instanceof UpstreamError && error.status === 429;
 
 const isRefusedRange = (error: unknown): boolean => error instanceof UpstreamError && error.status === 416;
 

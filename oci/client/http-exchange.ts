@@ -29,7 +29,10 @@ export type HttpExchange = { send(request: HttpRequest, signal: AbortSignal): Pr
 
 const answerBufferBytes = 1024 * 1024;
 
-/** Sends single requests over kept-alive connections; follows nothing, retries nothing. `ca`: PEM of the certificates to trust. */
+/**
+ * Sends single requests over kept-alive connections; follows nothing, and retries nothing but a GET or HEAD on a connection that the other
+ * side had just given up (RFC 9110, section 9.2.2). `ca`: PEM of the certificates to trust.
+ */
 export function createHttpExchange(timeouts: HttpTimeouts, ca?: string): HttpExchange {
   const agents = {
     "http:": new http.Agent({ keepAlive: true }),
@@ -40,11 +43,18 @@ export function createHttpExchange(timeouts: HttpTimeouts, ca?: string): HttpExc
       signal.throwIfAborted();
       const transport = asked.url.protocol === "https:" ? https : http;
       const agent = asked.url.protocol === "https:" ? agents["https:"] : agents["http:"];
-      return inClientSpan(asked, () => {
+      return inClientSpan(asked, async () => {
         const headers = { ...asked.headers, ...tracing.headers() };
-        const request = transport.request(asked.url, { method: asked.method, headers, agent, signal });
-        watchTimeouts(request, asked.url, timeouts);
-        return exchange(request, asked, signal);
+        for (;;) {
+          const request = transport.request(asked.url, { method: asked.method, headers, agent, signal });
+          watchTimeouts(request, asked.url, timeouts);
+          try {
+            return await exchange(request, asked, signal);
+          } catch (error) {
+            // each time one connection fewer is kept; a fresh one ends it
+            if (!request.reusedSocket || !isSafe(asked) || !isLost(error)) throw error;
+          }
+        }
       });
     },
     close: () => {
@@ -53,6 +63,10 @@ export function createHttpExchange(timeouts: HttpTimeouts, ca?: string): HttpExc
     },
   };
 }
+
+const isSafe = ({ method, body }: HttpRequest): boolean => (method === "GET" || method === "HEAD") && body === undefined;
+
+const isLost = (error: unknown): boolean => error instanceof UpstreamError && error.code === "CONNECTION_LOST";
 
 /** Until the headers of the answer. */
 function inClientSpan({ method, url }: HttpRequest, act: () => Promise<HttpAnswer>): Promise<HttpAnswer> {

@@ -16,9 +16,9 @@ const manifest = manifestOf(blobOf("{}", mediaTypes.imageConfig), [layer]);
 const peer = (host: string): Peer => ({ host, url: `http://${host}` });
 const failed = (status: number) => new UpstreamError("on purpose", { code: "X", status, url: "http://x" });
 
-type Answer = "has it" | "has it not" | "lies" | Error;
+type Answer = "has it" | "has it not" | "lies" | "is busy twice" | Error;
 
-function peersOf(answers: Readonly<Record<string, Answer>>, isKnown = true) {
+function peersOf(answers: Readonly<Record<string, Answer>>, isKnown = true, busyPatienceMs = 60_000) {
   const asked: string[] = [];
   const removed: string[] = [];
   const looked: Digest[] = [];
@@ -39,12 +39,14 @@ function peersOf(answers: Readonly<Record<string, Answer>>, isKnown = true) {
         const answer = answers[new URL(url).host]!;
         if (answer instanceof Error) throw answer;
         if (answer === "has it not") return undefined;
+        if (answer === "is busy twice" && asked.filter((one) => one === url).length <= 2) throw failed(429);
         const bytes = answer === "lies" ? Buffer.from("other") : layer.bytes;
         return { sizeBytes: bytes.length, body: Readable.from([bytes], { objectMode: false }) };
       },
       readManifest: async () => manifest,
     }),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    busyPatienceMs,
   });
   const read = async (): Promise<string> => {
     const { body } = await peers.source.blobs.read(repository, layer.descriptor.digest, undefined, signal);
@@ -71,7 +73,23 @@ describe("other hosts as a source", () => {
     expect(removed).toEqual(["a"]);
   });
 
-  it.each([429, 500, undefined])("lack it when they fail with %s, and are not asked again at once", async (status) => {
+  it("are asked again while they are busy with others, instead of upstream", async () => {
+    const { read, saw, asked } = peersOf({ a: "is busy twice" });
+    saw(repository, manifest);
+    expect(await read()).toBe("layer");
+    expect(asked).toEqual(["http://a", "http://a", "http://a"]);
+  });
+
+  it("are left for upstream when they are busy for too long, and are asked for the next blob all the same", async () => {
+    const { read, saw, asked } = peersOf({ a: "is busy twice" }, true, -1);
+    saw(repository, manifest);
+    await expect(read()).rejects.toMatchObject({ code: "BLOB_UNKNOWN" });
+    await expect(read()).rejects.toMatchObject({ code: "BLOB_UNKNOWN" });
+    expect(await read()).toBe("layer");
+    expect(asked).toHaveLength(3);
+  });
+
+  it.each([500, undefined])("lack it when they fail with %s, and are not asked again at once", async (status) => {
     const error = status === undefined ? new Error("no connection") : failed(status);
     const { read, saw, asked, removed } = peersOf({ a: error });
     saw(repository, manifest);

@@ -51,6 +51,33 @@ async function bodyOf(stream: AsyncIterable<Buffer>): Promise<Buffer> {
 }
 
 describe("reading", () => {
+  it("asks once more when the registry gives up a kept connection at that moment", async () => {
+    const answered = new Map<object, number>();
+    let received = 0;
+    const url = await listen((request, response) => {
+      received += 1;
+      const before = answered.get(request.socket) ?? 0;
+      answered.set(request.socket, before + 1);
+      if (before > 0) request.socket.destroy();
+      else response.writeHead(404).end("{}");
+    });
+    const registry = client(url);
+    for (let question = 1; question <= 3; question += 1) {
+      expect(await registry.readManifest(repository, latest, signal)).toBeUndefined();
+    }
+    expect(received).toBe(5);
+  });
+
+  it("does not ask again when a fresh connection breaks", async () => {
+    let received = 0;
+    const url = await listen((request) => {
+      received += 1;
+      request.socket.destroy();
+    });
+    expect(await errorOf(client(url).readManifest(repository, latest, signal))).toMatchObject({ code: "CONNECTION_LOST" });
+    expect(received).toBe(1);
+  });
+
   it("says undefined for what the registry has not", async () => {
     const url = await listen((_request, response) => void response.writeHead(404).end("{}"));
     const registry = client(url);
