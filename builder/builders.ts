@@ -1,13 +1,15 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { instancePaths } from "../config/paths.ts";
+import { lockFile } from "../config/file-lock.ts";
+import { createKeyedQueue } from "../config/keyed-queue.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
-import { createKeyedQueue } from "../config/keyed-queue.ts";
 import type { MachineState, Machines } from "../machines/types.ts";
+import { type IdleStep, idleStep } from "./idle-policy.ts";
 import { createIdleTimers } from "./idle-timers.ts";
 import { type BuilderImage, ensureBuilderImage } from "./image.ts";
 import { builderLabels, builderPlan } from "./machine-plan.ts";
-import { builderAddress, builderMachineId, builderSocket, builderSocketDir } from "./names.ts";
+import { builderAddress, builderLock, builderMachineId, builderSocket, builderSocketDir } from "./names.ts";
 import { awaitReady } from "./readiness.ts";
 
 export type WakePhase = "starting" | "listening" | "ready";
@@ -23,11 +25,13 @@ export type DiscardOptions = { readonly dropCache: boolean; readonly force: bool
 
 /** The builders of this host, one per org, asleep unless used. */
 export interface Builders extends AsyncDisposable {
-  /** Starts the org's builder unless it runs, and answers once its API does. It falls asleep again after the idle time-out. */
+  /** Starts the org's builder unless it runs, and answers once its API does. It falls asleep again as `builder.whenIdle` says. */
   wake(org: string, options: WakeOptions): Promise<AwakeBuilder>;
   /** Wakes it, and keeps it awake until the use is disposed. */
   acquire(org: string, options: WakeOptions): Promise<AwakeBuilder & AsyncDisposable>;
   status(org: string, signal: AbortSignal): Promise<BuilderStatus>;
+  /** Freezes it now, unless it is in use (then answers false): it keeps its memory, and is awake again within milliseconds. */
+  suspend(org: string, signal: AbortSignal): Promise<boolean>;
   /** Stops it now, unless it is in use (then answers false); its cache stays. */
   sleep(org: string, signal: AbortSignal): Promise<boolean>;
   /**
@@ -35,7 +39,7 @@ export interface Builders extends AsyncDisposable {
    * unless it is to be dropped.
    */
   discard(org: string, options: DiscardOptions, signal: AbortSignal): Promise<boolean>;
-  /** Builders that an earlier process left awake get their idle timer back. */
+  /** Builders that an earlier process left awake or suspended get their idle timer back. */
   adopt(signal: AbortSignal): Promise<void>;
 }
 
@@ -45,37 +49,53 @@ export type BuildersDeps = { readonly containerd: Containerd; readonly machines:
 const readyTimeoutMs = 30_000;
 /** A running one answers at once, or is broken. */
 const answerTimeoutMs = 5_000;
+/** One that dies as it starts may have been killed by chance; one that does so each time is broken. */
+const wakeAttempts = 3;
 const stopOptions = { signal: "SIGTERM", timeoutMs: 10_000 } as const;
 const killOptions = { signal: "SIGKILL", timeoutMs: 2_000 } as const;
 
 export function createBuilders({ containerd, machines, settings }: BuildersDeps): Builders {
-  const inTurn = createKeyedQueue();
+  const queue = createKeyedQueue();
   const uses = new Map<string, number>();
   const usesOf = (org: string): number => uses.get(org) ?? 0;
-  const timers = createIdleTimers(
-    settings.builder.idleTimeoutMs,
-    (org) => void sleep(org, AbortSignal.timeout(60_000)).catch(() => timers.arm(org)),
-  );
+  const timers = createIdleTimers((org, action) => void rest(org, action));
+  const armAwake = (org: string): void => timers.arm(org, idleStep(settings.builder, "awake"));
+
+  /** One change of an org's builder at a time, also when two workers of the host run for a moment. Who gave up meanwhile changes nothing. */
+  async function inTurn<T>(org: string, signal: AbortSignal, change: () => Promise<T>): Promise<T> {
+    return await queue(org, async () => {
+      await using _lock = await lockFile(builderLock(settings, org), () => undefined, signal);
+      return await change();
+    });
+  }
 
   async function wake(org: string, options: WakeOptions): Promise<AwakeBuilder> {
     timers.disarm(org);
     try {
-      return await inTurn(org, () => {
-        // who gave up while waiting for its turn starts nothing
-        options.signal.throwIfAborted();
+      return await inTurn(org, options.signal, () => {
+        timers.disarm(org);
         return bringUp(org, options);
       });
     } finally {
-      if (usesOf(org) === 0) timers.arm(org);
+      if (usesOf(org) === 0) armAwake(org);
     }
   }
 
   async function bringUp(org: string, options: WakeOptions): Promise<AwakeBuilder> {
+    const image = await ensureBuilderImage(containerd, settings, org, options.signal);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await bringUpOnce(org, image, options);
+      } catch (error) {
+        options.signal.throwIfAborted();
+        if (attempt === wakeAttempts) throw error;
+      }
+    }
+  }
+
+  async function bringUpOnce(org: string, image: BuilderImage, options: WakeOptions): Promise<AwakeBuilder> {
     const { signal } = options;
-    const [image, found] = await Promise.all([
-      ensureBuilderImage(containerd, settings, org, signal),
-      machines.inspect(org, builderMachineId, signal),
-    ]);
+    const found = await machines.inspect(org, builderMachineId, signal);
     const wokenFrom = wokenFromOf(found);
     const address = builderAddress(settings, org);
     if (found !== undefined && found.digest === image.digest && (await isUsable(org, found, options))) return { address, wokenFrom };
@@ -92,7 +112,7 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     if (found.state === "paused") await machines.resume(org, builderMachineId, signal);
     else if (found.state !== "running") return false;
     try {
-      await awaitReady(builderSocket(settings, org), { signal, timeoutMs: answerTimeoutMs });
+      await awaitReady(builderSocket(settings, org), { signal, timeoutMs: answerTimeoutMs, hasEnded: () => hasEnded(org, signal) });
     } catch {
       signal.throwIfAborted();
       return false;
@@ -106,8 +126,18 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     await mkdir(instancePaths.builderCache(settings, org), { recursive: true, mode: 0o700 });
     await mkdir(builderSocketDir(settings, org), { recursive: true, mode: 0o700 });
     await machines.start(builderPlan(settings, org, image), signal);
-    await awaitReady(builderSocket(settings, org), { signal, timeoutMs: readyTimeoutMs, onListening: () => onPhase?.("listening") });
+    await awaitReady(builderSocket(settings, org), {
+      signal,
+      timeoutMs: readyTimeoutMs,
+      onListening: () => onPhase?.("listening"),
+      hasEnded: () => hasEnded(org, signal),
+    });
     onPhase?.("ready");
+  }
+
+  async function hasEnded(org: string, signal: AbortSignal): Promise<boolean> {
+    const found = await machines.inspect(org, builderMachineId, signal);
+    return found === undefined || found.state === "stopped";
   }
 
   async function acquire(org: string, options: WakeOptions): Promise<AwakeBuilder & AsyncDisposable> {
@@ -117,7 +147,7 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
       if (!held) return;
       held = false;
       uses.set(org, usesOf(org) - 1);
-      if (usesOf(org) === 0) timers.arm(org);
+      if (usesOf(org) === 0) armAwake(org);
     };
     try {
       const builder = await wake(org, options);
@@ -128,9 +158,19 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     }
   }
 
+  async function suspend(org: string, signal: AbortSignal): Promise<boolean> {
+    return await inTurn(org, signal, async () => {
+      if (usesOf(org) > 0) return false;
+      timers.disarm(org);
+      const found = await machines.inspect(org, builderMachineId, signal);
+      if (found?.state === "running") await machines.pause(org, builderMachineId, signal);
+      if (found?.state === "running" || found?.state === "paused") timers.arm(org, idleStep(settings.builder, "suspended"));
+      return true;
+    });
+  }
+
   async function sleep(org: string, signal: AbortSignal): Promise<boolean> {
-    return await inTurn(org, async () => {
-      signal.throwIfAborted();
+    return await inTurn(org, signal, async () => {
       if (usesOf(org) > 0) return false;
       timers.disarm(org);
       const found = await machines.inspect(org, builderMachineId, signal);
@@ -141,8 +181,7 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   }
 
   async function discard(org: string, { dropCache, force }: DiscardOptions, signal: AbortSignal): Promise<boolean> {
-    return await inTurn(org, async () => {
-      signal.throwIfAborted();
+    return await inTurn(org, signal, async () => {
       if (usesOf(org) > 0 && !force) return false;
       timers.disarm(org);
       await machines.remove(org, builderMachineId, force ? killOptions : stopOptions, signal);
@@ -151,9 +190,21 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     });
   }
 
+  /** What cannot be frozen is stopped; what can be neither is tried again. */
+  async function rest(org: string, action: IdleStep["action"]): Promise<void> {
+    const signal = AbortSignal.timeout(60_000);
+    try {
+      if (action === "stop") await sleep(org, signal);
+      else await suspend(org, signal).catch(() => sleep(org, signal));
+    } catch {
+      if (usesOf(org) === 0) armAwake(org);
+    }
+  }
+
   return {
     wake,
     acquire,
+    suspend,
     sleep,
     discard,
     async status(org, signal) {
@@ -163,10 +214,12 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     },
     async adopt(signal) {
       for (const { org, state } of await machines.list({ labels: builderLabels }, signal)) {
-        if (state === "running" && usesOf(org) === 0) timers.arm(org);
+        if (usesOf(org) > 0) continue;
+        if (state === "running") armAwake(org);
+        if (state === "paused") timers.arm(org, idleStep(settings.builder, "suspended"));
       }
     },
-    [Symbol.asyncDispose]: async () => timers.clear(),
+    [Symbol.asyncDispose]: async () => timers.close(),
   };
 }
 

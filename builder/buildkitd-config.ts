@@ -7,6 +7,8 @@ export type BuildkitdConfigInput = {
   readonly socket: string;
   /** build steps that may run side by side */
   readonly maxParallelism: number;
+  /** what the cache may hold; absent: 20 GiB */
+  readonly cacheBytes?: number;
 };
 
 /** Registries whose images the mirror answers for, or fetches, before buildkitd asks them itself. */
@@ -16,7 +18,7 @@ export const mirroredRegistries = ["docker.io", "ghcr.io", "quay.io", "gcr.io", 
  * buildkitd.toml. It listens on a unix socket only: build steps share its network, and so do the org's machines, and none of them may
  * reach its API. No frontend but the built-in one, no entitlements, no history: the run's log is ours.
  */
-export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism }: BuildkitdConfigInput): string {
+export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism, cacheBytes }: BuildkitdConfigInput): string {
   const lines = [
     `root = "/var/lib/buildkit"`,
     `insecure-entitlements = []`,
@@ -34,8 +36,9 @@ export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism }: B
     `  networkMode = "host"`,
     `  max-parallelism = ${maxParallelism}`,
     `  gc = true`,
-    `  reservedSpace = "2GB"`,
-    `  maxUsedSpace = "20GB"`,
+    // its GB are GiB; a number is bytes
+    `  reservedSpace = ${quote(cacheBytes === undefined ? "2GB" : String(Math.round(cacheBytes / 10)))}`,
+    `  maxUsedSpace = ${quote(cacheBytes === undefined ? "20GB" : String(cacheBytes))}`,
     `  minFreeSpace = "10%"`,
     `[worker.containerd]`,
     `  enabled = false`,

@@ -29,6 +29,7 @@ export async function imageRecipe(settings: Settings, signal: AbortSignal): Prom
     imageHost: settings.registry.imageHost,
     mirror: mirrorName(settings),
     maxParallelism: Math.max(2, Math.round(settings.builder.cpus * 2)),
+    ...(settings.builder.cacheBytes === undefined ? {} : { cacheBytes: settings.builder.cacheBytes }),
   });
   const parts = await Promise.all(entries.map(identify));
   return { entries, key: digestEncoded(digestOf(JSON.stringify([recipeVersion, parts]))).slice(0, 32) };

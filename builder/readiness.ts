@@ -7,6 +7,8 @@ export type ReadinessOptions = {
   readonly timeoutMs: number;
   /** its socket takes connections, its API may not answer yet */
   readonly onListening?: () => void;
+  /** whether waiting for it is in vain */
+  readonly hasEnded?: () => Promise<boolean>;
 };
 
 export class NotReadyError extends Error {
@@ -14,16 +16,20 @@ export class NotReadyError extends Error {
 }
 
 const pollMs = 10;
+const endPollMs = 250;
 
 /**
  * Returns as soon as the buildkitd behind `socket` answers its API.
- * @throws NotReadyError after `timeoutMs`.
+ * @throws NotReadyError after `timeoutMs`, or when it has ended.
  */
-export async function awaitReady(socket: string, { signal, timeoutMs, onListening }: ReadinessOptions): Promise<void> {
+export async function awaitReady(socket: string, { signal, timeoutMs, onListening, hasEnded }: ReadinessOptions): Promise<void> {
   const deadline = AbortSignal.timeout(timeoutMs);
   const either = AbortSignal.any([signal, deadline]);
   try {
-    while (!(await listens(socket))) await sleep(pollMs, undefined, { signal: either });
+    for (let polls = 1; !(await listens(socket)); polls++) {
+      if (polls % (endPollMs / pollMs) === 0 && (await hasEnded?.())) throw new NotReadyError("The builder ended before it answered");
+      await sleep(pollMs, undefined, { signal: either });
+    }
     onListening?.();
     using buildkit = openBuildkit(`unix:${socket}`);
     await buildkit.control.info({}, { signal: either });

@@ -20,6 +20,8 @@ export type RootfsInput = {
   /** `host:port` */
   readonly mirror: string;
   readonly maxParallelism: number;
+  /** what the cache may hold */
+  readonly cacheBytes?: number;
 };
 
 export const socketInBuilder = "/run/buildkit/buildkitd.sock";
@@ -33,6 +35,7 @@ export function builderRootfs(input: RootfsInput): readonly RootfsEntry[] {
     mirror: input.mirror,
     socket: socketInBuilder,
     maxParallelism: input.maxParallelism,
+    ...(input.cacheBytes === undefined ? {} : { cacheBytes: input.cacheBytes }),
   });
   return [
     ...directories,

@@ -6,6 +6,8 @@ import { isOrgName, orgNameRule } from "./org-name.ts";
 const port = z.number().int().min(1).max(65535);
 const absolutePath = z.string().refine((text) => path.isAbsolute(text), "expected an absolute path");
 const count = z.number().int().positive();
+/** Node fires at once what is set later than this (24 days) */
+const longestTimerMs = 2 ** 31 - 1;
 
 const mirrorLimits = z.strictObject({
   /** bytes that an org's images may take on this host, each content counted once; absent: what the disk has */
@@ -145,7 +147,14 @@ export const settingsSchema = z.strictObject({
   /** build and machine logs over HTTP, for `watch` and `logs` */
   logs: z.strictObject({ listen: z.strictObject({ host: z.string(), port }) }),
   builder: z.strictObject({
-    idleTimeoutMs: z.number().int().positive(),
+    /** how long nobody uses a builder before it falls asleep */
+    idleTimeoutMs: count.max(longestTimerMs),
+    /** suspend: frozen, its memory is kept, and later stopped; stop: its memory is freed at once; off: it stays awake. Absent: suspend */
+    whenIdle: z.enum(["suspend", "stop", "off"]).optional(),
+    /** how long a suspended one keeps its memory before it is stopped; absent: a quarter of an hour */
+    suspendedForMs: count.max(longestTimerMs).optional(),
+    /** above it, BuildKit's garbage collection takes what was not used for longest; absent: 20 GiB */
+    cacheBytes: z.number().int().min(100_000_000).optional(),
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
     /** the way to the builders from elsewhere (docs/builder.md, "Reaching it"); absent: none */

@@ -15,7 +15,10 @@ type Steps = Record<string, number[]>;
  */
 export async function run(args: readonly string[]): Promise<Record<string, unknown>> {
   const runs = Number(args[0] ?? 9);
-  await using stack = await startTestStack((settings) => ({ ...settings, builder: { ...settings.builder, idleTimeoutMs: 500 } }));
+  await using stack = await startTestStack((settings) => ({
+    ...settings,
+    builder: { ...settings.builder, idleTimeoutMs: 500, whenIdle: "stop" as const },
+  }));
   await using app = await tinyApp("bench", "bench");
   await must(slipway(stack.dataDir, ["image", "bases", "busybox"]));
   await deployOnce(stack, app.dir);

@@ -8,6 +8,7 @@ import type { MachineState, Machines } from "../../machines/types.ts";
 import { openBuildkit } from "../buildkit/client.ts";
 import type { Builders } from "../builders.ts";
 import { cacheUsage } from "../cache-usage.ts";
+import { idleStep } from "../idle-policy.ts";
 import { builderAddress, builderMachineId } from "../names.ts";
 
 /** The org's builder for people; what is not known is absent. It wakes nothing. */
@@ -27,7 +28,12 @@ export type BuilderView = {
     /** above it, BuildKit's garbage collection takes what was not used for longest */
     readonly maxBytes?: number;
   };
-  readonly limits: { readonly memoryMb: number; readonly cpus: number; readonly idleTimeoutMs: number };
+  readonly limits: {
+    readonly memoryMb: number;
+    readonly cpus: number;
+    /** absent: it stays awake */
+    readonly idleTimeoutMs?: number;
+  };
   /** why a running one does not answer */
   readonly problem?: string;
 };
@@ -49,7 +55,8 @@ export async function viewBuilder({ builders, machines, settings }: ViewDeps, or
   const [found, { uses }] = await Promise.all([machines.inspect(org, builderMachineId, signal), builders.status(org, signal)]);
   const state = found === undefined ? "absent" : stateNames[found.state];
   const since = found === undefined ? undefined : await sinceOf(found);
-  const { memoryMb, cpus, idleTimeoutMs } = settings.builder;
+  const { memoryMb, cpus } = settings.builder;
+  const idle = idleStep(settings.builder, "awake");
   return {
     org,
     host: settings.hostId,
@@ -57,7 +64,7 @@ export async function viewBuilder({ builders, machines, settings }: ViewDeps, or
     ...(since === undefined ? {} : { sinceMs: since }),
     uses,
     ...(state === "running" ? await askDaemon(builderAddress(settings, org), signal) : await lookAtRest(settings, org, signal)),
-    limits: { memoryMb, cpus, idleTimeoutMs },
+    limits: { memoryMb, cpus, ...(idle === undefined ? {} : { idleTimeoutMs: idle.afterMs }) },
   };
 }
 

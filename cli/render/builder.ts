@@ -10,10 +10,14 @@ export function builderLines({ org, host, state, sinceMs, uses, version, cache, 
     ["problem", problem],
     ["uses", `${uses}${uses === 0 ? "" : ": builds and connections that keep it awake"}`],
     ["cache", cacheText(cache)],
-    ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs; asleep after ${formatDurationMs(limits.idleTimeoutMs)} without use`],
+    ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs; ${sleepText(limits)}`],
     ["buildkit", version],
   ];
   return rows.flatMap(([name, text]) => (text === undefined ? [] : [`${name.padEnd(9)} ${text}`]));
+}
+
+function sleepText({ idleTimeoutMs }: BuilderView["limits"]): string {
+  return idleTimeoutMs === undefined ? "it stays awake" : `asleep after ${formatDurationMs(idleTimeoutMs)} without use`;
 }
 
 function cacheText({ sizeBytes, inUseBytes, records, maxBytes }: BuilderView["cache"]): string {

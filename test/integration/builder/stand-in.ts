@@ -11,6 +11,8 @@ export type StandIn = AsyncDisposable & {
   readonly pushed: ReadonlyMap<string, Buffer>;
   /** Keeps a tar to be fetched, and answers its path: a blob's, without extension. */
   addSource(tar: Buffer): string;
+  /** As a server does with connections on which nothing happens. */
+  closeIdleConnections(): void;
 };
 
 /**
@@ -45,6 +47,7 @@ export async function openStandIn(address = "127.0.0.1", port = 0): Promise<Stan
       sources.set(path, tar);
       return path;
     },
+    closeIdleConnections: () => server.closeIdleConnections(),
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
