@@ -32,7 +32,8 @@ export type PeersOptions = {
   readonly busyPatienceMs?: number;
 };
 
-const headersTimeoutMs = 2_000;
+/** One that takes connections lives; with many pullers at its heels it may be slow. */
+const headersTimeoutMs = 5_000;
 const brokenMs = 30_000;
 /** Upstream is asked for what no host has. A host that has it and is busy with others has its next turn soon. */
 const defaultBusyPatienceMs = 10_000;
