@@ -33,16 +33,19 @@ type Case = (typeof cases)[number];
 type Measured = { readonly readyMs: number; readonly linkBytes: number; readonly imageBytes: number };
 
 export async function run(args: readonly string[]): Promise<Record<string, unknown>> {
-  const { values } = parseArgs({ args: [...args], options: { hosts: { type: "string" }, rounds: { type: "string" } } });
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({ args: [...args], options: { hosts: text, rounds: text, case: text, peers: text } });
   const hosts = atLeast("hosts", values.hosts ?? "8", 2);
   const rounds = atLeast("rounds", values.rounds ?? "5", 1);
+  const asked = chosen("case", values.case, { one: cases[0], none: cases[1] });
+  const withPeers = chosen("peers", values.peers, { on: true, off: false });
   await using bench = await open(hosts);
   const results: Summary[] = [];
-  for (const peers of [true, false]) {
+  for (const peers of withPeers) {
     await Promise.all(bench.hosts.map((host) => host.restartMirror(peers)));
-    const measured = new Map<Case, Measured[]>(cases.map((name) => [name, []]));
+    const measured = new Map<Case, Measured[]>(asked.map((name) => [name, []]));
     for (let round = 1; round <= rounds; round += 1) {
-      for (const name of cases) {
+      for (const name of asked) {
         const one = await measure(bench, name, `${peers ? "peers" : "alone"}-${round}-${cases.indexOf(name)}`);
         measured.get(name)!.push(one);
         const { readyMs, linkBytes } = one;
@@ -59,6 +62,13 @@ function atLeast(option: string, text: string, least: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= least && value <= 100) return value;
   throw new RangeError(`Cannot run the bench: --${option} is "${text}", expected a number from ${least} to 100`);
+}
+
+/** One part of the bench, or all of it. */
+function chosen<T>(option: string, name: string | undefined, parts: Readonly<Record<string, T>>): readonly T[] {
+  if (name === undefined) return Object.values(parts);
+  if (Object.hasOwn(parts, name)) return [parts[name]!];
+  throw new RangeError(`Cannot run the bench: --${option} is "${name}", expected ${Object.keys(parts).join(" or ")}`);
 }
 
 async function open(count: number): Promise<Bench & AsyncDisposable> {
