@@ -9,7 +9,7 @@ export const builderLabels = { [machineLabels.role]: "builder" } as const;
 /** Build steps are processes of the builder: `make -j` and friends need room. */
 const pidsLimit = 16_384;
 
-/** The org's builder as a machine: privileged, with its cache volume, and its API socket in a folder of the host. */
+/** The org's builder as a machine: root without a user namespace, with its cache volume, and its API socket in a folder of the host. */
 export function builderPlan(settings: Settings, org: string, image: BuilderImage): MachinePlan {
   return {
     org,

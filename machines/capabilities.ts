@@ -9,6 +9,34 @@ export const sandboxedCapabilities = [
   "CAP_SETUID",
 ] as const;
 
+/**
+ * What even the builder does not get: modules, the clock, raw memory, the kernel's log, rules of security modules; and opening files by their
+ * handle, which reaches every file of the filesystem that its cache lies on.
+ */
+const neverGiven: ReadonlySet<string> = new Set([
+  "CAP_AUDIT_CONTROL",
+  "CAP_AUDIT_READ",
+  "CAP_BLOCK_SUSPEND",
+  "CAP_CHECKPOINT_RESTORE",
+  "CAP_DAC_READ_SEARCH",
+  "CAP_MAC_ADMIN",
+  "CAP_MAC_OVERRIDE",
+  "CAP_PERFMON",
+  "CAP_SYS_BOOT",
+  "CAP_SYS_MODULE",
+  "CAP_SYS_PACCT",
+  "CAP_SYS_RAWIO",
+  "CAP_SYS_TIME",
+  "CAP_SYS_TTY_CONFIG",
+  "CAP_SYSLOG",
+  "CAP_WAKE_ALARM",
+]);
+
+/** What runs build steps: mounts, namespaces, owners of files. @param ofHost what this host's root may do */
+export function builderCapabilities(ofHost: bigint): readonly string[] {
+  return capabilityNames(ofHost).filter((name) => !neverGiven.has(name));
+}
+
 /** By number, as in linux/capability.h. */
 const all = [
   "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST",

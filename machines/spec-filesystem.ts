@@ -1,4 +1,4 @@
-import type { DeviceRule, SpecMount } from "./oci-spec.ts";
+import type { SpecMount } from "./oci-spec.ts";
 import type { MachinePlan } from "./types.ts";
 
 /** containerd's list (pkg/oci/spec.go), which hides what tells of or reaches into the host. */
@@ -22,11 +22,6 @@ export function maskedPaths(cpuCount: number): readonly string[] {
 }
 
 export const readonlyPaths: readonly string[] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/** runc makes /dev/{null,zero,full,tty,random,urandom} and adds their rules itself. */
-export function devicesOf(isolation: MachinePlan["isolation"]): readonly DeviceRule[] {
-  return [{ allow: isolation === "privileged", access: "rwm" }];
-}
 
 export function mountsOf(plan: MachinePlan, nameFiles: readonly SpecMount[]): readonly SpecMount[] {
   const system = plan.isolation === "privileged" ? privilegedMounts : sandboxedMounts;

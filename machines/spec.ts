@@ -1,9 +1,9 @@
-import { capabilityNames, sandboxedCapabilities } from "./capabilities.ts";
+import { builderCapabilities, sandboxedCapabilities } from "./capabilities.ts";
 import type { IdMapping } from "./id-mapping.ts";
 import type { ImageConfig } from "./image-config.ts";
 import type { RuntimeSpec, SeccompProfile, SpecCapabilities, SpecMount, SpecResources, SpecUser } from "./oci-spec.ts";
 import { processCommand } from "./process-command.ts";
-import { devicesOf, maskedPaths, mountsOf, readonlyPaths } from "./spec-filesystem.ts";
+import { maskedPaths, mountsOf, readonlyPaths } from "./spec-filesystem.ts";
 import type { MachinePlan } from "./types.ts";
 
 export type SpecInput = {
@@ -53,10 +53,10 @@ function sandboxedSpec(input: SpecInput): RuntimeSpec {
   };
 }
 
-/** Root of the host but for its namespaces, as `ctr run --privileged`: for the builder alone, whose build steps are sandboxed by it. */
+/** Root of the host's user namespace, without its devices and what runs no builds: for the builder alone, which sandboxes its build steps. */
 function privilegedSpec(input: SpecInput): RuntimeSpec {
   return {
-    ...base(input, capabilityNames(input.kernel.capabilities)),
+    ...base(input, builderCapabilities(input.kernel.capabilities)),
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: [...ownNamespaces],
@@ -109,7 +109,8 @@ function resourcesOf({ plan, kernel }: SpecInput): SpecResources {
   const memoryBytes = plan.limits.memoryMb * 1024 * 1024;
   const period = 100_000;
   return {
-    devices: devicesOf(plan.isolation),
+    // runc makes /dev/{null,zero,full,tty,random,urandom} and adds their rules itself, and that nodes may be made, though not opened
+    devices: [{ allow: false, access: "rwm" }],
     // memory and swap together no more than memory alone: no swap
     memory: { limit: memoryBytes, ...(kernel.swapAccounting ? { swap: memoryBytes } : {}) },
     cpu: { shares: Math.max(2, Math.round(plan.limits.cpus * 1024)), quota: Math.max(1000, Math.round(plan.limits.cpus * period)), period },

@@ -1,0 +1,90 @@
+import { readFileSync, readlinkSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { enterMachine } from "./enter-machine.ts";
+import { type BuilderLab, openBuilderLab } from "./builder-lab.ts";
+
+const signal = AbortSignal.timeout(280_000);
+
+/** What a build step finds out about where it runs; a line each, as `name=value`. */
+const lookAround = `RUN awk '/^(CapEff|CapBnd|Seccomp):/ { sub(":", ""); print $1 "=" $2 }' /proc/self/status
+RUN for ns in net pid ipc uts mnt; do echo "$ns=$(readlink /proc/self/ns/$ns)"; done
+RUN echo "devices=$(find /dev -type b -o -type c | sort | xargs echo)"
+RUN echo "socket=$(find / -xdev -name 'buildkitd*' | wc -l)"
+RUN echo "listening=$(cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == "0A"' | wc -l)"
+RUN mknod /loop b 7 0; mknod /kmsg c 1 11; for node in /loop /kmsg; do dd if=$node of=/dev/null count=1 2>&1 | tail -n 1; done
+RUN mount -t tmpfs none /tmp 2>&1 || echo "mount=refused"
+RUN echo 1 2>/dev/null > /proc/sys/kernel/panic || echo "sysctl=refused"
+`;
+
+let builder: BuilderLab;
+let address: string;
+let found: Readonly<Record<string, string>>;
+let lines: readonly string[];
+
+beforeAll(async () => {
+  builder = await openBuilderLab();
+  ({ address } = await builder.open({ whenIdle: "off" }).wake(builder.org, { signal }));
+  ({ lines } = await builder.build(address, lookAround));
+  found = Object.fromEntries(lines.filter((line) => line.includes("=")).map((line) => line.split("=", 2)));
+});
+
+afterAll(async () => await builder?.[Symbol.asyncDispose]());
+
+const capability = (set: string, number: number) => (BigInt(`0x${set}`) >> BigInt(number)) & 1n;
+
+describe("a build step", () => {
+  it("has no namespace of the host, and none of the builder but its network", async () => {
+    const { pid } = (await builder.machine())!;
+    for (const namespace of ["net", "pid", "ipc", "uts", "mnt"]) {
+      expect(found[namespace], namespace).not.toBe(readlinkSync(`/proc/self/ns/${namespace}`));
+      const ofBuilder = readlinkSync(`/proc/${pid}/ns/${namespace}`);
+      if (namespace === "net") expect(found[namespace]).toBe(ofBuilder);
+      else expect(found[namespace], namespace).not.toBe(ofBuilder);
+    }
+  });
+
+  it("is filtered by seccomp, and may neither mount nor load nor trace", () => {
+    expect(found.Seccomp).toBe("2");
+    // SYS_MODULE, SYS_PTRACE, SYS_ADMIN, NET_ADMIN
+    for (const number of [16, 19, 21, 12]) {
+      expect(capability(found.CapEff!, number)).toBe(0n);
+      expect(capability(found.CapBnd!, number)).toBe(0n);
+    }
+    expect(found.mount ?? lines.find((line) => line.includes("mount:"))).toMatch(/refused|permission denied|not permitted/i);
+    expect(found.sysctl).toBe("refused");
+  });
+
+  it("finds no device but the harmless ones, and cannot open what it makes", () => {
+    const names = found.devices!.split(" ").map((file) => file.replace("/dev/", ""));
+    expect(names.filter((name) => !/^(console|full|null|ptmx|random|tty|urandom|zero|pts\/.*)$/.test(name))).toEqual([]);
+    expect(lines.filter((line) => /^dd: .*(not permitted)/.test(line))).toHaveLength(2);
+  });
+
+  it("finds neither the builder's socket nor a port that it listens on", () => {
+    expect(found.socket).toBe("0");
+    expect(found.listening).toBe("0");
+  });
+});
+
+describe("the builder's machine", () => {
+  it("lacks what runs no builds", async () => {
+    const { pid } = (await builder.machine())!;
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const bounding = /^CapBnd:\s+(\w+)$/m.exec(status)![1]!;
+    // DAC_READ_SEARCH, SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_TIME, SYSLOG
+    for (const number of [2, 16, 17, 22, 25, 34]) expect(capability(bounding, number)).toBe(0n);
+  });
+
+  it("cannot open a device of the host, though it may make nodes for the images it unpacks", async () => {
+    const { pid } = (await builder.machine())!;
+    // a loop device and the kernel's log: root may open both on every host, also within a container of CI
+    const { stdout } = await enterMachine(
+      pid!,
+      "cd /tmp && busybox mknod loop b 7 0 && busybox mknod kmsg c 1 11; for node in loop kmsg; do busybox head -c 0 $node 2>&1; done; busybox head -c 1 /dev/zero | busybox wc -c",
+    );
+    const [loop, kmsg, zero] = stdout.trim().split("\n");
+    expect(loop).toMatch(/loop: Operation not permitted/);
+    expect(kmsg).toMatch(/kmsg: Operation not permitted/);
+    expect(zero).toBe("1");
+  });
+});
