@@ -1,9 +1,11 @@
+import type { KeyObject } from "node:crypto";
 import { activityInfo } from "@temporalio/activity";
 import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../builder/buildkit/errors.ts";
 import type { BuildEvent } from "../builder/buildkit/progress.ts";
 import { solve } from "../builder/buildkit/solve.ts";
 import type { Builders } from "../builder/builders.ts";
 import type { BuildLogs } from "../builder/build-log.ts";
+import { openBuildSecrets } from "../config/build-secrets.ts";
 import { runTag } from "../mirror/images/run-tag.ts";
 import { parseRepository } from "../oci/repository.ts";
 import { type MintToken, buildCredentials } from "./build-credentials.ts";
@@ -21,10 +23,12 @@ export type BuildDeps = {
   /** The org's network is up and the mirror listens in it. */
   readonly ensureOrg: (org: string, signal: AbortSignal) => Promise<void>;
   readonly mintToken: MintToken;
+  /** opens what clients sealed for this host */
+  readonly hostKey: KeyObject;
 };
 
 export function createBuildActivities(deps: BuildDeps): BuildActivities {
-  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken } = deps;
+  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, hostKey } = deps;
   return {
     wakeBuilder: ({ org }) =>
       withHeartbeat(async (signal, report) => {
@@ -43,19 +47,22 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
         await using log = await buildLogs.open(input.workflowId, { fresh: attempt === 1 });
         log.write({ type: "attempt", attempt, atMs: Date.now() });
         try {
+          const secrets = openSecrets(hostKey, input);
           await ensureOrg(input.org, signal);
           await using builder = await builders.acquire(input.org, { signal, onPhase: (phase) => report({ phase }) });
           const image = nameImage(input, attempt);
           const credentials = await buildCredentials(mintToken, input, { imageHost, mirrorAddress }, signal);
           const solved = await solve(
             {
-              ...credentials,
+              registries: credentials.registries,
+              // its own ones last: nobody's secret takes the place of the source's token
+              secrets: { ...secrets, ...credentials.secrets },
               address: builder.address,
               contextUrl: `http://${mirrorAddress}/v2/${input.source.repository}/blobs/${input.source.digest}`,
               dockerfile: input.build.dockerfile,
               ...(input.build.target === undefined ? {} : { target: input.build.target }),
               buildArgs: input.build.args,
-              labels: input.labels,
+              labels: { ...input.labels, ...input.build.labels },
               noCache: input.noCache,
               imageName: image.imageName,
             },
@@ -76,6 +83,18 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
     const repository = parseRepository(`${org}/${app}`);
     const tag = runTag(runId, attempt);
     return { repository, tag, imageName: `${imageHost}/${repository}:${tag}` };
+  }
+}
+
+/** Another try finds the same key: who deploys has to seal them anew. */
+function openSecrets(hostKey: KeyObject, { sealedSecrets, workflowId }: BuildInput): Readonly<Record<string, Uint8Array>> {
+  if (sealedSecrets === undefined) return {};
+  try {
+    return Object.fromEntries(openBuildSecrets(hostKey, sealedSecrets, workflowId));
+  } catch {
+    throw new BuildFailed("Cannot open the build secrets: expected them sealed for this host's key and this run; deploy again", {
+      lastLines: [],
+    });
   }
 }
 

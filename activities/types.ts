@@ -32,6 +32,7 @@ export type BuildInput = {
   build: DeployInput["config"]["build"];
   noCache: boolean;
   labels: Readonly<Record<string, string>>;
+  sealedSecrets?: string;
 };
 
 export type BuildOutput = {

@@ -12,6 +12,9 @@ export const instancePaths = {
   cniState: (s: Settings) => path.join(s.dataDir, "cni"),
   /** where uploads to upstream stand that are not finished */
   replicationState: (s: Settings) => path.join(s.dataDir, "replication"),
+  /** what is sealed for this host is opened with it */
+  hostKey: (s: Settings) => path.join(s.dataDir, "sealing", "host-key.pem"),
+  hostPublicKey: (s: Settings) => path.join(s.dataDir, "sealing", "host-key.pub.pem"),
   mirrorState: (s: Settings) => path.join(s.dataDir, "mirror"),
   /** the mirror's own CA */
   mirrorTls: (s: Settings) => path.join(s.dataDir, "mirror", "tls"),

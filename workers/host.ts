@@ -16,6 +16,7 @@ import { pruneSettings } from "../config/prune-settings.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
+import { ensureHostKey } from "../config/sealing/host-key.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { containerdDisk } from "../containerd/disk.ts";
@@ -80,6 +81,7 @@ const worker = await Worker.create({
       imageHost: settings.registry.imageHost,
       mirrorAddress: mirrorName(settings),
       ensureOrg,
+      hostKey: await ensureHostKey(settings),
       mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
     }),
     ...createImageActivities({

@@ -69,7 +69,8 @@ async function build(here: HostActivities, input: DeployInput) {
   const { workflowId, runId } = workflowInfo();
   const { org, app, source, noCache } = input;
   const labels = input.commit === undefined ? {} : { "org.opencontainers.image.revision": input.commit.sha };
-  return here.build({ org, app, workflowId, runId, source, build: input.config.build, noCache, labels }, `build ${org}/${app}`);
+  const secrets = input.sealedSecrets === undefined ? {} : { sealedSecrets: input.sealedSecrets };
+  return here.build({ org, app, workflowId, runId, source, build: input.config.build, noCache, labels, ...secrets }, `build ${org}/${app}`);
 }
 
 async function verify(here: HostActivities, input: DeployInput, built: Awaited<ReturnType<HostActivities["build"]>>) {

@@ -31,6 +31,7 @@ export type ResolvedAppConfig = {
     readonly dockerfile: string;
     readonly target?: string;
     readonly args: Readonly<Record<string, string>>;
+    readonly labels?: Readonly<Record<string, string>>;
   };
   readonly groups: readonly MachineGroup[];
   readonly http?: { readonly internalPort: number; readonly checks: readonly HttpCheck[] };
@@ -48,6 +49,8 @@ export type DeployInput = {
   readonly config: ResolvedAppConfig;
   readonly commit?: { readonly sha: string; readonly dirty: boolean };
   readonly noCache: boolean;
+  /** build secrets, sealed for the host and this run: nothing else opens them */
+  readonly sealedSecrets?: string;
 };
 
 export const deployStages = ["wake", "build", "verify", "queue", "rollout", "record"] as const;

@@ -34,6 +34,8 @@ export function exporterAttrs(plan: BuildPlan): Record<string, string> {
     "oci-mediatypes": "true",
     compression: "zstd",
     "compression-level": "1",
+    // the frontend bounds the image's own dates by it; with this, those of the files in its layers, too
+    ...(plan.buildArgs.SOURCE_DATE_EPOCH === undefined ? {} : { "rewrite-timestamp": "true" }),
   };
 }
 

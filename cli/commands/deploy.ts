@@ -1,5 +1,9 @@
 import path from "node:path";
 import { parseDurationMs } from "../../config/duration.ts";
+import { type BuildSecrets, sealBuildSecrets } from "../../config/build-secrets.ts";
+import { readHostPublicKey } from "../../config/sealing/host-key.ts";
+import type { Settings } from "../../config/settings.ts";
+import { instancePaths } from "../../config/paths.ts";
 import { startTracing } from "../../config/tracing/start-tracing.ts";
 import type { DeployInput } from "../../workflows/types.ts";
 import { shortDigest } from "../../oci/digest.ts";
@@ -7,6 +11,7 @@ import { tracing as traces } from "../../oci/tracing.ts";
 import { workflowIds } from "../../workflows/ids.ts";
 import type { ControlPlane } from "../control-plane/connect.ts";
 import type { StartedDeploy } from "../control-plane/start-deploy.ts";
+import { type BuildSecretOptions, readBuildSecrets } from "../deploy/build-secrets.ts";
 import { fingerprintOf } from "../deploy/fingerprint.ts";
 import { chooseKey } from "../deploy/idempotency-key.ts";
 import { startPreparation } from "../deploy/preparation.ts";
@@ -21,6 +26,7 @@ import { readCommit } from "../source/git.ts";
 
 export type DeployOptions = InstanceOptions &
   ProjectOptions &
+  BuildSecretOptions &
   OutputOptions & {
     readonly org?: string;
     readonly cache: boolean;
@@ -40,6 +46,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   const settings = requireSettings(options);
   const org = options.org ?? settings.defaultOrg;
   const { app } = project.config;
+  const secrets = readBuildSecrets(options, process.env);
   const { key, fresh } = chooseKey(options.idempotencyKey, app, process.env, new Date());
 
   const workflowId = workflowIds.deploy(org, app, key);
@@ -87,6 +94,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
         config: project.config,
         ...(commit === undefined ? {} : { commit }),
         noCache: !options.cache,
+        ...(secrets.size === 0 ? {} : { sealedSecrets: await sealSecrets(settings, secrets, workflowId) }),
       };
       const { startDeploy } = await import("../control-plane/start-deploy.ts");
       signal.throwIfAborted();
@@ -116,6 +124,18 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
     const uploaded = await uploadProject(settings, org, app, packed, signal);
     return { ...uploaded, fileCount: packed.fileCount, commit: await reading };
+  }
+}
+
+async function sealSecrets(settings: Settings, secrets: BuildSecrets, workflowId: string): Promise<string> {
+  try {
+    return sealBuildSecrets(await readHostPublicKey(settings), secrets, workflowId);
+  } catch (cause) {
+    throw new CliError(`Cannot seal the build secrets: expected the host's key in "${instancePaths.hostPublicKey(settings)}"`, {
+      outcome: { kind: "control plane unreachable" },
+      tryCommand: "slipway up",
+      cause,
+    });
   }
 }
 

@@ -12,6 +12,7 @@ export type ProjectOptions = {
   readonly dockerfile?: string;
   readonly buildTarget?: string;
   readonly buildArg?: readonly string[];
+  readonly label?: readonly string[];
   readonly ignorefile?: string;
 };
 
@@ -78,6 +79,7 @@ export function applyOptions(config: ResolvedAppConfig, options: ProjectOptions)
       dockerfile: path.posix.normalize(dockerfile),
       ...(target === undefined ? {} : { target }),
       args: { ...config.build.args, ...pairs("--build-arg", options.buildArg ?? []) },
+      ...(options.label === undefined ? {} : { labels: pairs("--label", options.label) }),
     },
   };
 }

@@ -11,6 +11,9 @@ export function addDeployCommands(program: Command, run: Run): void {
       .option("--ignorefile <path>", "ignore file; default: <Dockerfile>.dockerignore or .dockerignore")
       .option("--build-target <stage>", "stage of the Dockerfile to build")
       .option("--build-arg <name=value>", "argument of the build (repeatable)", collect)
+      .option("--label <name=value>", "label of the image (repeatable)", collect)
+      .option("--build-secret <name[=value]>", "secret of the build; without a value, of the environment (repeatable)", collect)
+      .option("--build-secret-file <name=path>", "secret of the build that a file holds (repeatable)", collect)
       .option("--no-cache", "build every step anew")
       .option("--detach", "return as soon as the run has been started")
       .option("--idempotency-key <key>", "one release per key; default: one that names the CI job, else a random one"),

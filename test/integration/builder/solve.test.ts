@@ -116,6 +116,45 @@ describe("a solve on a real buildkitd", () => {
     for (const bytes of mirror.pushed.values()) expect(bytes.includes("s3cr3t")).toBe(false);
   });
 
+  it("makes the same image again, byte for byte, of a source with a SOURCE_DATE_EPOCH", async () => {
+    const dockerfile = `${base}RUN /bin/busybox touch /now\n`;
+    const reproducible = { noCache: true, buildArgs: { SOURCE_DATE_EPOCH: "1700000000" } };
+    const first = await build(dockerfile, reproducible);
+    await sleep(1100); // dates of layers have whole seconds
+    expect(await build(dockerfile, reproducible)).toMatchObject({ cachedSteps: 0, exporterDigest: first.exporterDigest });
+    const manifest = JSON.parse(mirror.pushed.get("1")!.toString()) as { config: { digest: Digest } };
+    const config = JSON.parse(mirror.pushed.get(manifest.config.digest)!.toString()) as { created: string };
+    expect(config.created).toBe("2023-11-14T22:13:20Z");
+  });
+
+  it("shows a Dockerfile with heredocs, stages that run beside each other, and a cache mount that the next build finds", async () => {
+    const dockerfile = [
+      `${base}FROM base AS one`,
+      "RUN <<SCRIPT",
+      "set -e",
+      "/bin/busybox echo from a heredoc > /one",
+      "SCRIPT",
+      "FROM base AS two",
+      "ARG ROUND",
+      "RUN --mount=type=cache,target=/kept /bin/busybox echo $ROUND >> /kept/rounds && /bin/busybox cp /kept/rounds /two",
+      "FROM base",
+      "COPY <<TEXT /three",
+      "a file of its own",
+      "TEXT",
+      "COPY --from=one /one /",
+      "COPY --from=two /two /",
+      "RUN /bin/busybox cat /one /two /three",
+      "",
+    ].join("\n");
+    const linesOf = async (round: string) => {
+      const lines: string[] = [];
+      await build(dockerfile, { buildArgs: { ROUND: round }, onEvent: (event) => void (event.type === "log" && lines.push(event.line)) });
+      return lines;
+    };
+    expect(await linesOf("first")).toEqual(["from a heredoc", "first", "a file of its own"]);
+    expect(await linesOf("second")).toEqual(["from a heredoc", "first", "second", "a file of its own"]);
+  });
+
   it("refuses a secret that the build was not given", async () => {
     const dockerfile = `${base}RUN --mount=type=secret,id=other,required=true true\n`;
     const error = await failureOf(build(dockerfile, { secrets: { token: "s3cr3t" } }));

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -57,6 +58,19 @@ const nosyDockerfile = [
   '  ask() { name=$1; shift; wget -q -S -O /dev/null --header "Authorization: $(cat /run/secrets/*)" "$@" 2>&1; echo "$name $?"; }; \\',
   "  { ask api $at; ask tags ${at}default/nosy/tags/list; ask manifest ${at}default/web/manifests/latest; \\",
   "  ask upload --post-data= ${at}default/nosy/blobs/uploads/; } > /www/found",
+  "FROM scratch",
+  "COPY --from=tools /bin/busybox /bin/busybox",
+  "COPY --from=tools /www /www",
+  "COPY index.html /www/index.html",
+  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
+  "",
+].join("\n");
+
+const secretiveDockerfile = [
+  "FROM busybox AS tools",
+  "RUN --mount=type=secret,id=TOKEN,required=true --mount=type=secret,id=file,required=true \\",
+  "  mkdir /www && echo the step ran && \\",
+  "  { sha256sum < /run/secrets/TOKEN; sha256sum < /run/secrets/file; } | cut -d' ' -f1 > /www/seen",
   "FROM scratch",
   "COPY --from=tools /bin/busybox /bin/busybox",
   "COPY --from=tools /www /www",
@@ -139,6 +153,49 @@ describe("an instance that `up` made", () => {
     expect(token).toMatch(new RegExp(buildToken));
     // Temporal's database, logs, the bucket, the builder's cache, content and what was unpacked of it
     const { stdout: files } = await exec("grep", ["-raElI", "--binary-files=text", buildToken, stack.dataDir]).catch(
+      (error: { code: number; stdout: string; stderr: string }) => {
+        if (error.code === 1) return { stdout: "" };
+        throw error as unknown;
+      },
+    );
+    expect(files).toBe("");
+  });
+
+  it("gives a step the build secrets, and keeps their values nowhere", { timeout: 300_000 }, async () => {
+    const canary = `canary-${randomBytes(12).toString("hex")}`;
+    await writeFile(path.join(dir, "canary"), `of-a-file-${canary}`);
+    await using app = await tinyApp("secretive", "secretive", { Dockerfile: secretiveDockerfile });
+    const args = ["deploy", app.dir, "-o", "json", "--no-cache", "--build-secret", "TOKEN", "--build-secret-file", "file=canary"];
+    const deploying = startSlipway(stack.dataDir, args, { cwd: dir, env: { TOKEN: canary } });
+    const seen = new Set<string>();
+    let isOver = false;
+    const finished = deploying.finished.finally(() => (isOver = true));
+    while (!isOver) {
+      for (const shown of await processesThatShow(canary)) if (!shown.startsWith(`/proc/${deploying.pid}/environ`)) seen.add(shown);
+      await sleep(100);
+    }
+    const { code, stdout, stderr } = await finished;
+    expect(code, stderr).toBe(0);
+    expect([...seen]).toEqual([]);
+    const { url, workflow_id: workflowId } = JSON.parse(stdout) as { url: string; workflow_id: string };
+    // what the step saw, by its hash
+    const hashes = [canary, `of-a-file-${canary}`].map((text) => createHash("sha256").update(text).digest("hex"));
+    expect((await (await fetch(`${url}/seen`)).text()).trim().split("\n")).toEqual(hashes);
+
+    await using controlPlane = await connectControlPlane(stack.settings);
+    const history = await controlPlane.client.workflow.getHandle(workflowId).fetchHistory();
+    const payloads = (history.events ?? []).flatMap((event) => [
+      ...(event.workflowExecutionStartedEventAttributes?.input?.payloads ?? []),
+      ...(event.activityTaskScheduledEventAttributes?.input?.payloads ?? []),
+    ]);
+    const inputs = payloads.map(({ data }) => Buffer.from(data ?? []).toString()).join();
+    expect(inputs).toContain("sealedSecrets");
+    const { stdout: log } = await slipway(stack.dataDir, ["runs", "logs", workflowId]);
+    expect(log).toContain("the step ran");
+    const base64 = Buffer.from(canary).toString("base64").slice(0, -4);
+    for (const text of [inputs, log, stdout, stderr]) for (const form of [canary, base64]) expect(text).not.toContain(form);
+    // Temporal's database, logs, the bucket, the builder's cache, content and what was unpacked of it
+    const { stdout: files } = await exec("grep", ["-raElI", "--binary-files=text", `${canary}|${base64}`, stack.dataDir]).catch(
       (error: { code: number; stdout: string; stderr: string }) => {
         if (error.code === 1) return { stdout: "" };
         throw error as unknown;
