@@ -166,6 +166,7 @@ describe("an instance that `up` made", () => {
     await writeFile(path.join(dir, "canary"), `of-a-file-${canary}`);
     await using app = await tinyApp("secretive", "secretive", { Dockerfile: secretiveDockerfile });
     const args = ["deploy", app.dir, "-o", "json", "--no-cache", "--build-secret", "TOKEN", "--build-secret-file", "file=canary"];
+    args.push("--label", "team=of a test", "--wait-for", "replicated");
     const deploying = startSlipway(stack.dataDir, args, { cwd: dir, env: { TOKEN: canary } });
     const seen = new Set<string>();
     let isOver = false;
@@ -177,10 +178,15 @@ describe("an instance that `up` made", () => {
     const { code, stdout, stderr } = await finished;
     expect(code, stderr).toBe(0);
     expect([...seen]).toEqual([]);
-    const { url, workflow_id: workflowId } = JSON.parse(stdout) as { url: string; workflow_id: string };
+    const { url, workflow_id: workflowId, image } = JSON.parse(stdout) as { url: string; workflow_id: string; image: { digest: string } };
     // what the step saw, by its hash
     const hashes = [canary, `of-a-file-${canary}`].map((text) => createHash("sha256").update(text).digest("hex"));
     expect((await (await fetch(`${url}/seen`)).text()).trim().split("\n")).toEqual(hashes);
+
+    await login((await createToken("--org", "default", "--pull")).token, "labels");
+    const { stdout: config } = await shell(`crane config ${host}/default/secretive@${image.digest}`, "labels");
+    expect(JSON.parse(config)).toMatchObject({ config: { Labels: { team: "of a test" } } });
+    expect(config).not.toContain(canary);
 
     await using controlPlane = await connectControlPlane(stack.settings);
     const history = await controlPlane.client.workflow.getHandle(workflowId).fetchHistory();
