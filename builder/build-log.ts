@@ -1,5 +1,5 @@
 import { createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import { finished } from "node:stream/promises";
 import { digestEncoded, digestOf } from "../oci/digest.ts";
@@ -27,9 +27,12 @@ export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {
     async open(workflowId, { fresh }) {
       const file = fileOf(buildLogName(workflowId));
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+      const torn = !fresh && (await endsTorn(file));
       const stream = createWriteStream(file, { flags: fresh ? "w" : "a", mode: 0o600 });
       // a full disk costs the log, never the build
       stream.on("error", () => undefined);
+      // never valid JSON, and ends as a whole line does: readers pass over it
+      if (torn) stream.write("~}\n");
       return {
         write: (entry) => void stream.write(`${JSON.stringify(entry)}\n`),
         [Symbol.asyncDispose]: async () => {
@@ -39,4 +42,18 @@ export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {
       };
     },
   };
+}
+
+/** A worker that was killed may have left half a line. */
+async function endsTorn(file: string): Promise<boolean> {
+  try {
+    await using handle = await open(file, "r");
+    const { size } = await handle.stat();
+    if (size === 0) return false;
+    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1);
+    return buffer[0] !== 0x0a;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
 }
