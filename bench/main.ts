@@ -9,6 +9,7 @@ const benches = {
   push: () => import("./push/push.ts"),
   ready: () => import("./ready/ready.ts"),
   registry: () => import("./registry/registry.ts"),
+  wake: () => import("./wake/wake.ts"),
 } as const;
 
 export type Bench = { run(args: readonly string[]): Promise<Record<string, unknown>> };
