@@ -18,9 +18,13 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          exclude: ["registry", "mirror", "containerd", "stack", "tools"].map((folder) => `test/integration/${folder}/**`),
+          exclude: ["builder", "registry", "mirror", "containerd", "stack", "tools"].map((folder) => `test/integration/${folder}/**`),
           ...onDaemons,
         },
+      },
+      {
+        // a host of its own
+        test: { name: "builder", include: ["test/integration/builder/**/*.test.ts"], ...onDaemons },
       },
       {
         // instances of its own; and the set-up that they need

@@ -14,7 +14,7 @@ const env = { NODE_COMPILE_CACHE: compiledDir(), ...process.env, PATH: `${bin}:$
 const runs: readonly (readonly string[])[] = [
   ["integration", ...(process.argv.includes("--long") ? ["long"] : [])],
   ["registry", "containerd-1.7"],
-  ["mirror", "stack", "unit"],
+  ["mirror", "stack", "builder", "unit"],
 ];
 
 const checks: readonly (readonly [string, ...string[]])[] = [

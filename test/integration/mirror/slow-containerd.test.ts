@@ -6,6 +6,7 @@ import { readyFile } from "../../../config/ready.ts";
 import { openContainerd } from "../../../containerd/client.ts";
 import { listBlobs } from "../../../containerd/content.ts";
 import { digestOf } from "../../../oci/digest.ts";
+import { eventually } from "../../support/eventually.ts";
 import { loopbackAddress, orgName } from "../../support/mirror-harness.ts";
 import { type MirrorProcess, createMirrorProcess } from "../../support/mirror-process.ts";
 import { type OwnContainerd, startContainerd } from "../../support/own-containerd.ts";
@@ -49,10 +50,13 @@ describe("the mirror over a containerd that fails it", () => {
   });
   afterAll(() => stack.disposeAsync());
 
-  const begin = async (): Promise<URL> => {
-    const started = await fetch(uploads, { method: "POST", signal });
-    return new URL(started.headers.get("location")!, uploads);
-  };
+  /** A mirror whose containerd has just come back may say 503 for a moment. */
+  const begin = async (): Promise<URL> =>
+    eventually(async () => {
+      const started = await fetch(uploads, { method: "POST", signal });
+      expect(started.status).toBe(202);
+      return new URL(started.headers.get("location")!, uploads);
+    }, 30_000);
 
   it("stops its pushers while containerd stands still, takes no more memory for it, and lets all of them end well", async () => {
     const pid = await readFile(readyFile(mirror.settings.runDir, "mirror"), "utf8");
