@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { urlOf } from "../support/app-url.ts";
 import { exampleDir } from "../support/apps.ts";
-import { slipway } from "../support/slipway.ts";
+import { slipway, startSlipway } from "../support/slipway.ts";
 import { type TestStack, startTestStack } from "../support/stack.ts";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -18,6 +18,7 @@ const shown = [...readme.matchAll(/```console\n(.*?)```/gs)].flatMap(([, block])
     .map((line) => line.slice(2).replace(/\s+#.*$/, "")),
 );
 const slipwayCommands = shown.flatMap((line) => line.split(" && ")).filter((line) => line.startsWith("npx slipway "));
+const untilInterrupted = new Set(["npx slipway proxy builder"]);
 
 let stack: TestStack;
 
@@ -36,7 +37,12 @@ describe("the README", () => {
 
   // the last command takes the stack down: it is stopped, and looked at, at the end
   it.each(slipwayCommands.filter((line) => line !== "npx slipway down"))("%s", { timeout: 600_000 }, async (line) => {
-    const { code, stderr } = await slipway(stack.dataDir, line.split(" ").slice(2), { cwd: root });
+    const running = startSlipway(stack.dataDir, line.split(" ").slice(2), { cwd: root });
+    if (untilInterrupted.has(line)) {
+      await expect.poll(() => running.stderr(), { timeout: 60_000 }).toContain("until Ctrl-C");
+      running.kill("SIGINT");
+    }
+    const { code, stderr } = await running.finished;
     expect(code, stderr).toBe(0);
   });
 });
