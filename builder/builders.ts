@@ -158,36 +158,38 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     }
   }
 
-  async function suspend(org: string, signal: AbortSignal): Promise<boolean> {
+  /** Answers false, and changes nothing, while it is in use and `force` does not say otherwise. */
+  async function unlessUsed(org: string, signal: AbortSignal, change: () => Promise<void>, force = false): Promise<boolean> {
     return await inTurn(org, signal, async () => {
-      if (usesOf(org) > 0) return false;
+      if (usesOf(org) > 0 && !force) return false;
       timers.disarm(org);
+      await change();
+      return true;
+    });
+  }
+
+  async function suspend(org: string, signal: AbortSignal): Promise<boolean> {
+    return await unlessUsed(org, signal, async () => {
       const found = await machines.inspect(org, builderMachineId, signal);
       if (found?.state === "running") await machines.pause(org, builderMachineId, signal);
       if (found?.state === "running" || found?.state === "paused") timers.arm(org, idleStep(settings.builder, "suspended"));
-      return true;
     });
   }
 
   async function sleep(org: string, signal: AbortSignal): Promise<boolean> {
-    return await inTurn(org, signal, async () => {
-      if (usesOf(org) > 0) return false;
-      timers.disarm(org);
+    return await unlessUsed(org, signal, async () => {
       const found = await machines.inspect(org, builderMachineId, signal);
       if (found?.state === "paused") await machines.resume(org, builderMachineId, signal);
       if (found?.state === "running" || found?.state === "paused") await machines.stop(org, builderMachineId, stopOptions, signal);
-      return true;
     });
   }
 
   async function discard(org: string, { dropCache, force }: DiscardOptions, signal: AbortSignal): Promise<boolean> {
-    return await inTurn(org, signal, async () => {
-      if (usesOf(org) > 0 && !force) return false;
-      timers.disarm(org);
+    const remove = async (): Promise<void> => {
       await machines.remove(org, builderMachineId, force ? killOptions : stopOptions, signal);
       if (dropCache) await removeCache(instancePaths.builderCache(settings, org));
-      return true;
-    });
+    };
+    return await unlessUsed(org, signal, remove, force);
   }
 
   /** What cannot be frozen is stopped; what can be neither is tried again. */
