@@ -1,8 +1,19 @@
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 /** A side that was told the other one has nothing more to say has this long to finish. */
 const lastWordsMs = 10_000;
+
+/** a side whose link was cut is noticed after this, and 10 probes a second apart */
+const keepAliveMs = 30_000;
+
+/** For a stream that may be silent for as long as it likes, and whose bytes are waited for. */
+export function keepOpen(socket: Socket): void {
+  socket.setTimeout(0);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, keepAliveMs);
+}
 
 /**
  * Carries bytes both ways until one side is gone, then ends the other; what was on its way arrives. Returns when neither carries anything any more,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { S3Client } from "@aws-sdk/client-s3";
-import Fastify, { type FastifyInstance } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { type DistributionLog, registerDistribution } from "../oci/routes/register-distribution.ts";
 import type { DistributionStore } from "../oci/store.ts";
 import type { RegistryAuth } from "./auth/registry-auth.ts";
@@ -12,7 +12,7 @@ import type { RegistryMetrics } from "./observe/metrics.ts";
 import { type Readiness, createReadiness } from "./observe/readiness.ts";
 import { registerHealth } from "./observe/register-health.ts";
 import { httpLimits, limitConnections, serverOptions } from "./server-limits.ts";
-import { tlsVersions } from "../config/tls/keep-certificate-fresh.ts";
+import { createServerApp } from "../config/tls/server-app.ts";
 import type { TlsPair } from "../config/tls/tls-files.ts";
 
 export type RegistryAppOptions = {
@@ -46,15 +46,8 @@ export function createRegistryApp({
   metrics,
   ...options
 }: RegistryAppOptions): FastifyInstance {
-  // to its routes an HTTPS server is like any other
-  const app = (
-    tls === undefined
-      ? Fastify({ ...serverOptions(metrics), http: httpLimits })
-      : Fastify({
-          ...serverOptions(metrics),
-          https: { ...httpLimits, handshakeTimeout: httpLimits.headersTimeout, ...tls, ...tlsVersions },
-        })
-  ) as FastifyInstance;
+  const limits = { ...httpLimits, handshakeTimeout: httpLimits.headersTimeout };
+  const app = createServerApp(serverOptions(metrics), limits, tls);
   limitConnections(app, metrics);
   registerHealth(app, options.readiness ?? createReadiness({ s3, bucket, probeKey: storageKeys.probe(randomUUID()) }));
   registerDistribution(app, {

@@ -1,7 +1,7 @@
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { instancePaths } from "../../config/paths.ts";
-import { tlsVersions } from "../../config/tls/keep-certificate-fresh.ts";
+import { createServerApp } from "../../config/tls/server-app.ts";
 import type { TlsPair } from "../../config/tls/tls-files.ts";
 import { machineLines, streamOf } from "../../machines/logs/server.ts";
 import type { Builders } from "../builders.ts";
@@ -35,9 +35,7 @@ type OfOrg = { readonly Params: { readonly org: string } };
 export function createGateApp(deps: GateDeps, tls: TlsPair | undefined): FastifyInstance {
   const { builders, settings, access, ensureOrg } = deps;
   const common = { logger: false, forceCloseConnections: true, bodyLimit: bodyLimitBytes } as const;
-  const app = (
-    tls === undefined ? fastify({ ...common, http: httpLimits }) : fastify({ ...common, https: { ...httpLimits, ...tls, ...tlsVersions } })
-  ) as FastifyInstance;
+  const app = createServerApp(common, httpLimits, tls);
   app.server.maxConnections = mostConnections;
   app.addHook<OfOrg>("onRequest", (request) => admit(access, request.raw, request.params.org ?? ""));
   app.setErrorHandler((error, _request, reply) => sendError(reply, error));

@@ -2,7 +2,7 @@ import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { tunnelProtocol } from "../../config/builder-gate.ts";
-import { joinSockets } from "../../config/join-sockets.ts";
+import { joinSockets, keepOpen } from "../../config/join-sockets.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { Builders } from "../builders.ts";
 import { builderSocket } from "../names.ts";
@@ -25,8 +25,6 @@ export type Tunnels = AsyncDisposable & {
 
 /** buildctl opens one, BuildKit's other clients a few: the bound is for the host's sake */
 const mostPerOrg = 64;
-/** a client whose link was cut is noticed after this, and 10 probes a second apart */
-const keepAliveMs = 30_000;
 const retryAfterSeconds = 5;
 
 /**
@@ -69,7 +67,8 @@ export function createTunnels({ builders, settings, access, ensureOrg }: TunnelD
     await ensureOrg(org, signal);
     await using _awake = await builders.acquire(org, { signal });
     const builder = await connect(org, signal);
-    keepAlive(client);
+    // a TLSSocket has what a Socket has
+    keepOpen(client as Socket);
     client.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${tunnelProtocol.name}\r\n\r\n`);
     if (head.length > 0) builder.write(head);
     await joinSockets(client, builder);
@@ -121,12 +120,4 @@ function refuse(client: Duplex, error: GateError): void {
   });
   const head = [`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`, ...headers.map(([name, value]) => `${name}: ${value}`)];
   client.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => client.destroy());
-}
-
-function keepAlive(client: Duplex): void {
-  // a TLSSocket has them, too
-  const socket = client as Socket;
-  socket.setTimeout(0);
-  socket.setNoDelay(true);
-  socket.setKeepAlive(true, keepAliveMs);
 }

@@ -4,16 +4,15 @@ import https from "node:https";
 import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { gatePath, tunnelProtocol } from "../../config/builder-gate.ts";
+import { keepOpen } from "../../config/join-sockets.ts";
 import { basicAuthorization } from "../../oci/client/bearer-tokens.ts";
+import { limitConnecting } from "../../oci/client/limit-connecting.ts";
 import { CliError } from "../errors.ts";
 import type { GateTarget } from "./gate-target.ts";
 
 export type GateCall = { readonly method: "GET" | "POST"; readonly path: string; readonly body?: object };
 
-/** a wake from nothing on a busy host, and the check of a token before it */
 const connectTimeoutMs = 5_000;
-/** a client whose link was cut is noticed after this, and 10 probes a second apart */
-const keepAliveMs = 30_000;
 
 /**
  * Asks the gate about the org's builder; `path` is what follows it.
@@ -46,8 +45,7 @@ export async function openGateTunnel(target: GateTarget, signal: AbortSignal): P
   const tunnel = new Promise<Socket>((resolve, reject) => {
     request.once("upgrade", (_answer, socket: Socket, head) => {
       if (head.length > 0) socket.unshift(head);
-      socket.setNoDelay(true);
-      socket.setKeepAlive(true, keepAliveMs);
+      keepOpen(socket);
       resolve(socket);
     });
     request.once("response", (answer) => void refusal(answer).then(reject, reject));
@@ -62,11 +60,7 @@ function open({ url, login, ca }: GateTarget, options: RequestOptions): http.Cli
   const transport = url.protocol === "https:" ? https : http;
   // a connection of its own: a tunnel keeps it, and nothing else asks often
   const request = transport.request(url, { ...options, headers, agent: false, ...(ca === undefined ? {} : { ca }) });
-  request.once("socket", (socket) => {
-    const timer = setTimeout(() => request.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`)), connectTimeoutMs);
-    const stop = () => clearTimeout(timer);
-    socket.once(url.protocol === "https:" ? "secureConnect" : "connect", stop).once("close", stop);
-  });
+  limitConnecting(request, url, connectTimeoutMs, () => new Error(`no connection within ${connectTimeoutMs / 1000} s`));
   return request;
 }
 

@@ -1,6 +1,7 @@
 import { isLoopback } from "../../config/builder-gate.ts";
 import { systemUser, trustedCa } from "../../config/registry-client.ts";
 import type { Settings } from "../../config/settings.ts";
+import { urlHost } from "../../config/url-host.ts";
 import type { Login } from "../../oci/routes/basic-login.ts";
 import { CliError } from "../errors.ts";
 import { findSettings, requireSettings, type InstanceOptions } from "../instance.ts";
@@ -36,7 +37,7 @@ function ownGate(settings: Settings | undefined): string {
   if (gate === undefined)
     throw new CliError("Cannot reach the builder: this instance is of before builders could be reached", { tryCommand: "slipway up" });
   const { host, port } = gate.listen;
-  return gate.url ?? `${gate.tls === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return gate.url ?? `${gate.tls === undefined ? "http" : "https"}://${urlHost(host)}:${port}`;
 }
 
 function ownLogin(settings: Settings | undefined): Login {

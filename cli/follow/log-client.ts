@@ -4,6 +4,7 @@ import type { ReadableStream } from "node:stream/web";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BuildLogEntry } from "../../builder/build-log.ts";
 import type { Settings } from "../../config/settings.ts";
+import { urlHost } from "../../config/url-host.ts";
 import { digestEncoded, digestOf } from "../../oci/digest.ts";
 
 const retryMs = 300;
@@ -24,7 +25,7 @@ async function* logLines(url: string, signal: AbortSignal): AsyncGenerator<strin
 
 const serverUrl = (settings: Settings): string => {
   const { host, port } = settings.logs.listen;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `http://${urlHost(host)}:${port}`;
 };
 
 const buildLogUrl = (settings: Settings, workflowId: string, fromBytes: number, follow: boolean): string =>

@@ -1,5 +1,6 @@
 import { createKeyedQueue } from "../../config/keyed-queue.ts";
 import { writeFileAtomic } from "../../config/write-file-atomic.ts";
+import { urlHost } from "../../config/url-host.ts";
 import { type AppServer, openAppServer } from "./app-server.ts";
 import { createInFlight } from "./in-flight.ts";
 import { readRoutes, type Route, routeKey, type Target, targetKey } from "./routes.ts";
@@ -86,7 +87,7 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
 
   function view(route: Route): RouteView {
     const host = ["0.0.0.0", "::"].includes(options.listenHost) ? "127.0.0.1" : options.listenHost;
-    const url = `http://${host.includes(":") ? `[${host}]` : host}:${route.port}`;
+    const url = `http://${urlHost(host)}:${route.port}`;
     const counts = Object.fromEntries(route.targets.map((target) => [targetKey(target), inFlight.count(target)]));
     return { ...route, url, listening: servers.has(routeKey(route)), inFlight: counts };
   }

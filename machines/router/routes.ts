@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { urlHost } from "../../config/url-host.ts";
 
 export const targetSchema = z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]), port: z.number().int().min(1).max(65535) });
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,75}$/);
@@ -16,7 +17,7 @@ export type Target = Readonly<z.infer<typeof targetSchema>>;
 export type Route = Readonly<Omit<z.infer<typeof routeSchema>, "targets">> & { readonly targets: readonly Target[] };
 
 export const routeKey = ({ org, app }: Pick<Route, "org" | "app">): string => `${org}/${app}`;
-export const targetKey = ({ address, port }: Target): string => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
+export const targetKey = ({ address, port }: Target): string => `${urlHost(address)}:${port}`;
 
 export async function readRoutes(file: string): Promise<readonly Route[]> {
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {

@@ -1,5 +1,5 @@
-import fastify, { type FastifyInstance } from "fastify";
-import { tlsVersions } from "../../config/tls/keep-certificate-fresh.ts";
+import type { FastifyInstance } from "fastify";
+import { createServerApp } from "../../config/tls/server-app.ts";
 import type { TlsPair } from "../../config/tls/tls-files.ts";
 import { requiredAccess } from "../../oci/access.ts";
 import { DistributionError } from "../../oci/errors.ts";
@@ -36,9 +36,7 @@ export function createPeerApp({ tokens, local, log, tls }: PeerAppOptions): Fast
     frameworkErrors: answerBadUrl,
     clientErrorHandler: answerMalformed,
   } as const;
-  const app = (
-    tls === undefined ? fastify({ ...common, http: httpLimits }) : fastify({ ...common, https: { ...httpLimits, ...tls, ...tlsVersions } })
-  ) as FastifyInstance;
+  const app = createServerApp(common, httpLimits, tls);
   app.server.maxConnections = mostConnections;
   const transfers = createTransfers();
   registerDistribution(app, {

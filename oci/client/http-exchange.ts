@@ -3,6 +3,7 @@ import http from "node:http";
 import https from "node:https";
 import { PassThrough, type Readable } from "node:stream";
 import { tracing } from "../tracing.ts";
+import { limitConnecting } from "./limit-connecting.ts";
 import { UpstreamError, upstreamFault, withoutQuery } from "./upstream-error.ts";
 
 export type HttpTimeouts = {
@@ -131,14 +132,9 @@ function answerBody(request: http.ClientRequest, response: http.IncomingMessage,
 }
 
 function watchTimeouts(request: http.ClientRequest, url: URL, { connectTimeoutMs, idleTimeoutMs }: HttpTimeouts): void {
-  request.once("socket", (socket) => {
-    if (!socket.connecting) return;
-    const timer = setTimeout(() => {
-      request.destroy(upstreamFault("TIMEOUT", url, `Cannot connect to ${url.host}: no connection within ${connectTimeoutMs} ms`));
-    }, connectTimeoutMs);
-    const stop = () => clearTimeout(timer);
-    socket.once(url.protocol === "https:" ? "secureConnect" : "connect", stop).once("close", stop);
-  });
+  limitConnecting(request, url, connectTimeoutMs, () =>
+    upstreamFault("TIMEOUT", url, `Cannot connect to ${url.host}: no connection within ${connectTimeoutMs} ms`),
+  );
   let response: http.IncomingMessage | undefined;
   request.once("response", (answer) => (response = answer));
   request.setTimeout(idleTimeoutMs, () => {
