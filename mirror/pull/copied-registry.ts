@@ -42,6 +42,14 @@ export function copiedRegistry(copies: RegistryCopies, registry: ReadableStore):
     return descriptor;
   }
 
+  /** Instead of an error; rejects with it when there is nothing. */
+  async function kept(error: unknown, repository: Repository, reference: ManifestReference, signal: AbortSignal): Promise<ManifestContent> {
+    const isUnavailable = error instanceof DistributionError && error.code === "UNAVAILABLE";
+    const found = isUnavailable && reference.kind === "tag" ? await copies.manifest(repository, reference, signal) : undefined;
+    if (found === undefined) throw error;
+    return found;
+  }
+
   return {
     blobs: firstOf([{ blobs: copies.blobs, manifests: registry.manifests }, registry]).blobs,
     manifests: {
@@ -61,11 +69,4 @@ export function copiedRegistry(copies: RegistryCopies, registry: ReadableStore):
       },
     },
   };
-
-  async function kept(error: unknown, repository: Repository, reference: ManifestReference, signal: AbortSignal): Promise<ManifestContent> {
-    const isUnavailable = error instanceof DistributionError && error.code === "UNAVAILABLE";
-    const found = isUnavailable && reference.kind === "tag" ? await copies.manifest(repository, reference, signal) : undefined;
-    if (found === undefined) throw error;
-    return found;
-  }
 }

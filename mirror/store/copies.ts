@@ -1,12 +1,13 @@
 import { BoundedMap } from "../../config/bounded-map.ts";
 import { getImage, putImage } from "../../containerd/images.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import { parseManifest } from "../../oci/manifest.ts";
 import type { ManifestReference } from "../../oci/reference.ts";
 import type { Repository } from "../../oci/repository.ts";
 import type { ManifestContent } from "../../oci/store.ts";
-import { childrenIn } from "../pull/children-in.ts";
+import { type NamedSizes, namedSize, sizesIn } from "../pull/children-in.ts";
 import type { RegistryCopies } from "../pull/copied-registry.ts";
 import { createUses, fetchedLabels } from "../pull/fetched-record.ts";
 import { type StoreParts, readMember, statMember } from "./blob-store.ts";
@@ -33,21 +34,31 @@ const mostManifests = 256;
 export function createCopies(parts: CopiesParts): Copies {
   const { ns, org, imageHost, sessions, turns, log } = parts;
   const uses = createUses(parts);
-  const sizes = createNamedSizes();
+  const named = new BoundedMap<string, NamedSizes>(mostManifests);
+
+  function saw(repository: Repository, content: ManifestContent): void {
+    const sizes = sizesIn(repository, content);
+    if (sizes !== undefined) named.set(`${repository}@${content.descriptor.digest}`, sizes);
+  }
+
+  /** Undefined for what is here as a blob only. */
+  async function statManifest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Descriptor | undefined> {
+    const found = await statMember(ns, repository, digest, signal);
+    return found?.mediaType === "application/octet-stream" ? undefined : found;
+  }
 
   async function findManifest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<ManifestContent | undefined> {
-    const descriptor = await statMember(ns, repository, digest, signal);
-    if (descriptor === undefined || descriptor.mediaType === "application/octet-stream") return undefined;
+    const descriptor = await statManifest(repository, digest, signal);
+    if (descriptor === undefined) return undefined;
     const bytes = await readManifestBytes(ns, digest, signal);
     if (bytes === undefined) return undefined;
-    sizes.saw(repository, { descriptor, bytes });
+    saw(repository, { descriptor, bytes });
     return { descriptor, bytes };
   }
 
-  async function findTagged(repository: Repository, name: string, signal: AbortSignal): Promise<ManifestContent | undefined> {
-    const record = await getImage(ns, name, signal);
-    return record === undefined ? undefined : findManifest(repository, record.target.digest, signal);
-  }
+  /** What the record of that name says, whether or not it is here. */
+  const recorded = async (name: string, signal: AbortSignal): Promise<Digest | undefined> =>
+    (await getImage(ns, name, signal))?.target.digest;
 
   const nameOf = (repository: Repository, reference: ManifestReference): string =>
     reference.kind === "tag"
@@ -71,18 +82,19 @@ export function createCopies(parts: CopiesParts): Copies {
     async manifest(original, reference, signal) {
       const repository = copyOf(host, original);
       const name = nameOf(repository, reference);
-      const found =
-        reference.kind === "tag" ? await findTagged(repository, name, signal) : await findManifest(repository, reference.digest, signal);
+      const digest = reference.kind === "tag" ? await recorded(name, signal) : reference.digest;
+      const found = digest === undefined ? undefined : await findManifest(repository, digest, signal);
       if (found !== undefined) uses.noteUse(name);
       return found;
     },
     async keep(original, reference, content, signal) {
       const repository = copyOf(host, original);
       const name = nameOf(repository, reference);
-      sizes.saw(repository, content);
+      const { digest } = content.descriptor;
+      saw(repository, content);
       try {
-        const found = await findTagged(repository, name, signal);
-        if (found?.descriptor.digest === content.descriptor.digest) uses.noteUse(name);
+        const isKept = (await recorded(name, signal)) === digest && (await statManifest(repository, digest, signal)) !== undefined;
+        if (isKept) uses.noteUse(name);
         else await store({ host, repository, reference, content }, signal);
       } catch (error) {
         signal.throwIfAborted();
@@ -108,7 +120,7 @@ export function createCopies(parts: CopiesParts): Copies {
           return undefined;
         }
       },
-      sizeOf: (original, digest) => sizes.of(copyOf(host, original), digest),
+      sizeOf: (original, digest) => namedSize(named.values(), copyOf(host, original), digest),
       expect: () => undefined,
     },
   });
@@ -120,17 +132,3 @@ type Named = {
   readonly reference: ManifestReference;
   readonly content: ManifestContent;
 };
-
-/** What manifests that were read lately say about what they name. */
-function createNamedSizes() {
-  const manifests = new BoundedMap<string, { readonly repository: Repository; readonly sizes: ReadonlyMap<Digest, number> }>(mostManifests);
-  return {
-    saw(repository: Repository, content: ManifestContent): void {
-      const sizes = new Map((childrenIn(content) ?? []).map(({ digest, size }) => [digest, size]));
-      if (sizes.size > 0) manifests.set(`${repository}@${content.descriptor.digest}`, { repository, sizes });
-    },
-    of(repository: Repository, digest: Digest): number | undefined {
-      return [...manifests.values()].find((one) => one.repository === repository && one.sizes.has(digest))?.sizes.get(digest);
-    },
-  };
-}

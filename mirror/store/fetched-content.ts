@@ -5,7 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Repository, Tag } from "../../oci/repository.ts";
 import type { ManifestContent } from "../../oci/store.ts";
 import type { Keeper } from "../pull/blob-fetches.ts";
-import { childrenIn } from "../pull/children-in.ts";
+import { type NamedSizes, namedSize, sizesIn } from "../pull/children-in.ts";
 import { createUses, fetchedLabels } from "../pull/fetched-record.ts";
 import { type KeepParts, openKeeper } from "./keep-blob.ts";
 import { imageNames, membership } from "./org-repository.ts";
@@ -30,7 +30,7 @@ export type FetchedContent = AsyncDisposable & {
 
 export type FetchedContentParts = ManifestStoreParts & KeepParts;
 
-type Expected = { readonly repository: Repository; readonly manifest: ManifestContent; readonly children: ReadonlyMap<Digest, number> };
+type Expected = NamedSizes & { readonly manifest: ManifestContent };
 
 /** Manifests whose blobs nobody asked for make room for others. */
 const mostExpected = 32;
@@ -60,7 +60,7 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
     const key = keyOf(repository, manifest.descriptor.digest);
     if (expected.get(key) !== one) return;
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(storeTimeoutMs)]);
-    for (const digest of one.children.keys()) {
+    for (const digest of one.sizes.keys()) {
       const stat = await statBlob(parts.ns, digest, signal);
       if (stat === undefined || !membership.includes(repository, stat)) return;
     }
@@ -72,7 +72,7 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
     async keep(repository, digest, sizeBytes, refused) {
       try {
         const onStored = (): void => {
-          for (const one of expected.values()) if (one.repository === repository && one.children.has(digest)) complete(one);
+          for (const one of expected.values()) if (one.repository === repository && one.sizes.has(digest)) complete(one);
         };
         return await openKeeper(parts, { repository, digest, sizeBytes, onStored, refused });
       } catch (error) {
@@ -84,15 +84,14 @@ export function createFetchedContent(parts: FetchedContentParts): FetchedContent
     store: (repository, manifest, tags, signal) => writeFetched(parts, { repository, manifest, tags }, signal),
     expect(repository, manifest) {
       const key = keyOf(repository, manifest.descriptor.digest);
-      const children = childrenIn(manifest);
+      const named = sizesIn(repository, manifest);
       // what is no manifest could not be stored anyway
-      if (expected.has(key) || children === undefined) return;
-      const one = { repository, manifest, children: new Map(children.map(({ digest, size }) => [digest, size])) };
+      if (expected.has(key) || named === undefined) return;
+      const one = { ...named, manifest };
       expected.set(key, one);
       complete(one);
     },
-    sizeOf: (repository, digest) =>
-      [...expected.values()].find((one) => one.repository === repository && one.children.has(digest))?.children.get(digest),
+    sizeOf: (repository, digest) => namedSize(expected.values(), repository, digest),
     used: (repository, digest) => uses.noteUse(imageNames.byDigest(parts.imageHost, repository, digest)),
     async [Symbol.asyncDispose]() {
       stopping.abort();
