@@ -14,6 +14,7 @@ import { gatePath, tunnelProtocol } from "../../../config/builder-gate.ts";
 import type { Settings } from "../../../config/settings.ts";
 import { anyFreePort } from "../../../stack/free-port.ts";
 import { openBuilderAccess } from "../../../workers/builder-gate.ts";
+import { makeSelfSigned } from "../../support/self-signed.ts";
 import { type CliResult, slipway, startSlipway } from "../../support/slipway.ts";
 import { type MachineLab, openMachineLab } from "../machines/support/lab.ts";
 import { type GuardedRegistry, openGuardedRegistry } from "../registry/auth/guarded-registry.ts";
@@ -189,21 +190,7 @@ describe("the gate", () => {
 
   it("speaks TLS, and listens for other machines in no other way", async () => {
     const [certFile, keyFile] = [path.join(settings.dataDir, "gate.pem"), path.join(settings.dataDir, "gate.key")];
-    const subject = ["-subj", "/CN=gate", "-addext", "subjectAltName=IP:127.0.0.1"];
-    await exec("openssl", [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-keyout",
-      keyFile,
-      "-out",
-      certFile,
-      ...subject,
-    ]);
+    await makeSelfSigned({ certFile, keyFile });
     await using secure = await openBuilders(60_000, { certFile, keyFile });
     const ask = (env: Record<string, string>) =>
       slipway("/nonexistent", ["builder", "status", "--org", org], { env: { SLIPWAY_GATE: secure.gateUrl, SLIPWAY_TOKEN: token, ...env } });

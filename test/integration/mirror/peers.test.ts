@@ -1,8 +1,6 @@
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { orgNamespace } from "../../../config/paths.ts";
 import { openPeers } from "../../../mirror/peers/open-peers.ts";
@@ -19,6 +17,7 @@ import { createRegistryProcess } from "../../support/registry-process.ts";
 import { openScratchNamespace } from "../../support/scratch-namespace.ts";
 import { type ScriptedProxy, startScriptedProxy } from "../../support/scripted-proxy.ts";
 import { type TestImage, imageOf } from "../../support/test-image.ts";
+import { makeSelfSigned } from "../../support/self-signed.ts";
 import { type ScratchBucket, openScratchBucket } from "../registry/scratch-bucket.ts";
 
 const signal = AbortSignal.timeout(300_000);
@@ -201,9 +200,7 @@ describe("a mirror whose settings name peers", () => {
     await using mirror = await createMirrorProcess();
     const port = await anyFreePort();
     const [certFile, keyFile] = ["peer.pem", "peer.key"].map((file) => path.join(mirror.settings.tools.shareDir, file)) as [string, string];
-    const subject = ["-days", "1", "-subj", "/CN=peer", "-addext", "subjectAltName=IP:127.0.0.1"];
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", keyFile];
-    await promisify(execFile)("openssl", ["req", "-x509", ...key, "-out", certFile, ...subject]);
+    await makeSelfSigned({ certFile, keyFile });
     const url = `https://127.0.0.1:${port}`;
     const settings = {
       ...mirror.settings,

@@ -1,6 +1,4 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { listLeases } from "../../../containerd/leases.ts";
@@ -11,6 +9,7 @@ import { digestOf } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseRepository } from "../../../oci/repository.ts";
+import { openHttpServer } from "../../support/http-server.ts";
 import {
   type MirrorHarness,
   type MirroredOrg,
@@ -112,7 +111,10 @@ describe("the mirror in front of a registry", () => {
   });
 
   it("breaks the connection, or answers an error, when upstream sends other bytes than the digest names", async () => {
-    await using liar = await startLiar(Buffer.alloc(512 * 1024, "x"));
+    const bytes = Buffer.alloc(512 * 1024, "x");
+    await using liar = await openHttpServer(
+      (_request, response) => void response.writeHead(200, { "content-length": bytes.length }).end(bytes),
+    );
     await using mistaken = await openMirrorHarness({ upstreamUrl: liar.url });
     const trusting = await mistaken.org(orgName("trusting"));
     const answer = await fetch(`${trusting.baseUrl}/v2/${trusting.repository("app")}/blobs/${digestOf("something else")}`);
@@ -240,16 +242,3 @@ describe("the mirror in front of a registry", () => {
     await expect(verify()).rejects.toMatchObject({ code: "CONTENT_MISSING" });
   });
 });
-
-/** A server that answers every blob with the same bytes. */
-async function startLiar(bytes: Buffer): Promise<AsyncDisposable & { readonly url: string }> {
-  const server = createServer((_request, response) => response.writeHead(200, { "content-length": bytes.length }).end(bytes));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}

@@ -1,5 +1,3 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { type DistributionClient, UpstreamError, createDistributionClient } from "../../../oci/distribution-client.ts";
@@ -7,6 +5,7 @@ import { digestOf } from "../../../oci/digest.ts";
 import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseManifestReference } from "../../../oci/reference.ts";
 import { parseRepository } from "../../../oci/repository.ts";
+import { type Handler, openHttpServer } from "../../support/http-server.ts";
 
 const repository = parseRepository("library/app");
 const latest = parseManifestReference("latest");
@@ -17,16 +16,10 @@ afterEach(async () => {
   for (const close of opened.splice(0).toReversed()) await close();
 });
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
-
 async function listen(handler: Handler): Promise<string> {
-  const server = createServer((request, response) => void handler(request, response));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  opened.push(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(() => resolve()));
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const server = await openHttpServer(handler);
+  opened.push(async () => server[Symbol.asyncDispose]());
+  return server.url;
 }
 
 function client(baseUrl: string, more: Partial<Parameters<typeof createDistributionClient>[0]> = {}): DistributionClient {
@@ -51,33 +44,6 @@ async function bodyOf(stream: AsyncIterable<Buffer>): Promise<Buffer> {
 }
 
 describe("reading", () => {
-  it("asks once more when the registry gives up a kept connection at that moment", async () => {
-    const answered = new Map<object, number>();
-    let received = 0;
-    const url = await listen((request, response) => {
-      received += 1;
-      const before = answered.get(request.socket) ?? 0;
-      answered.set(request.socket, before + 1);
-      if (before > 0) request.socket.destroy();
-      else response.writeHead(404).end("{}");
-    });
-    const registry = client(url);
-    for (let question = 1; question <= 3; question += 1) {
-      expect(await registry.readManifest(repository, latest, signal)).toBeUndefined();
-    }
-    expect(received).toBe(5);
-  });
-
-  it("does not ask again when a fresh connection breaks", async () => {
-    let received = 0;
-    const url = await listen((request) => {
-      received += 1;
-      request.socket.destroy();
-    });
-    expect(await errorOf(client(url).readManifest(repository, latest, signal))).toMatchObject({ code: "CONNECTION_LOST" });
-    expect(received).toBe(1);
-  });
-
   it("says undefined for what the registry has not", async () => {
     const url = await listen((_request, response) => void response.writeHead(404).end("{}"));
     const registry = client(url);

@@ -51,6 +51,16 @@ async function shell(line: string, login = "docs"): Promise<{ stdout: string; st
 const buildToken = "eyJ[A-Za-z0-9_-]{10,}\\.eyJ[A-Za-z0-9_-]{20,}\\.|YnVpbGQ6ZXlK|c291cmNlOmV5S";
 
 /** Takes the one secret whose id a Dockerfile can know, and tries what it is good for. */
+/** What a stage "tools" has put into /www, over HTTP. */
+const servingWww = [
+  "FROM scratch",
+  "COPY --from=tools /bin/busybox /bin/busybox",
+  "COPY --from=tools /www /www",
+  "COPY index.html /www/index.html",
+  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
+  "",
+];
+
 const nosyDockerfile = [
   "FROM busybox AS tools",
   "RUN --mount=type=secret,id=HTTP_AUTH_HEADER__api.internal,required=true \\",
@@ -58,12 +68,7 @@ const nosyDockerfile = [
   '  ask() { name=$1; shift; wget -q -S -O /dev/null --header "Authorization: $(cat /run/secrets/*)" "$@" 2>&1; echo "$name $?"; }; \\',
   "  { ask api $at; ask tags ${at}default/nosy/tags/list; ask manifest ${at}default/web/manifests/latest; \\",
   "  ask upload --post-data= ${at}default/nosy/blobs/uploads/; } > /www/found",
-  "FROM scratch",
-  "COPY --from=tools /bin/busybox /bin/busybox",
-  "COPY --from=tools /www /www",
-  "COPY index.html /www/index.html",
-  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
-  "",
+  ...servingWww,
 ].join("\n");
 
 const secretiveDockerfile = [
@@ -71,12 +76,7 @@ const secretiveDockerfile = [
   "RUN --mount=type=secret,id=TOKEN,required=true --mount=type=secret,id=file,required=true \\",
   "  mkdir /www && echo the step ran && \\",
   "  { sha256sum < /run/secrets/TOKEN; sha256sum < /run/secrets/file; } | cut -d' ' -f1 > /www/seen",
-  "FROM scratch",
-  "COPY --from=tools /bin/busybox /bin/busybox",
-  "COPY --from=tools /www /www",
-  "COPY index.html /www/index.html",
-  'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
-  "",
+  ...servingWww,
 ].join("\n");
 
 /** Command lines and environments of all processes of the host. */
