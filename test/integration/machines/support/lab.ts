@@ -85,7 +85,8 @@ async function removeNamespace(containerd: Containerd, org: string): Promise<voi
 
 function labSettings(root: string, daemons: LabDaemons): Settings {
   const instance = crypto.randomUUID().slice(0, 8);
-  const octet = 64 + (Number.parseInt(instance.slice(0, 2), 16) % 63);
+  // beside the pools of instances (10.64.0.0/10): `down` of one in another lane takes every link in its pool for its own
+  const octet = 128 + (Number.parseInt(instance.slice(0, 2), 16) % 64);
   return {
     instance,
     dataDir: path.join(root, "data"),
