@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
 
-export type Outcome = {
+export type FileOutcome = {
+  readonly file: string;
   readonly passed: number;
-  /** One text per failed test or file: where it stands, its name, and how it failed. */
+  /** One text per failed test, or one for the file: where it stands, its name, and how it failed. */
   readonly failures: readonly string[];
 };
 
 const reportSchema = z.object({
-  numPassedTests: z.number(),
   testResults: z.array(
     z.object({
       name: z.string(),
@@ -20,15 +20,14 @@ const reportSchema = z.object({
   ),
 });
 
-/** What vitest's JSON report says; a report that cannot be read says nothing. */
-export function readReport(file: string): Outcome {
-  const report = parse(file);
-  const failures = (report?.testResults ?? []).flatMap(({ name, status, message, assertionResults }) => {
+/** What vitest's JSON report says of each file; a report that cannot be read says nothing. */
+export function readReport(file: string): readonly FileOutcome[] {
+  return (parse(file)?.testResults ?? []).map(({ name, status, message, assertionResults }) => {
     const failed = assertionResults.filter((test) => test.status === "failed");
-    if (failed.length === 0) return status === "failed" ? [`${name}\n${message}`] : [];
-    return failed.map((test) => `${name} > ${test.fullName}\n${(test.failureMessages ?? []).join("\n")}`);
+    const failures = failed.map((test) => `${name} > ${test.fullName}\n${(test.failureMessages ?? []).join("\n")}`);
+    if (failures.length === 0 && status === "failed") failures.push(`${name}\n${message}`);
+    return { file: name, passed: assertionResults.filter((test) => test.status === "passed").length, failures };
   });
-  return { passed: report?.numPassedTests ?? 0, failures };
 }
 
 /** vitest's report has no word of errors outside of tests; its output has. */

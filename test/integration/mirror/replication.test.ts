@@ -123,7 +123,9 @@ describe("replication over a link that breaks", () => {
     const killedAt = link.sentBytes();
     const progress = await attempt("killed", image, uploadsDir);
     expect(progress.skippedBytes).toBeGreaterThanOrEqual(16 * mebibyte);
-    expect(link.sentBytes() - killedAt).toBeLessThan(layerBytes - 16 * mebibyte + mebibyte);
+    expect(progress.sentBytes + progress.skippedBytes).toBe(progress.totalBytes);
+    // what the killed one had written may still be on its way: some MiB in the buffers of sockets
+    expect(link.sentBytes() - killedAt).toBeLessThan(layerBytes);
     await expectUpstreamHas("killed", image);
   });
 
