@@ -23,13 +23,13 @@ export async function page(url: string): Promise<string> {
   });
 }
 
-/** Asks until there is an answer. */
+/** Asks until there is an answer; its error shows who waited in vain. */
 export async function until<T>(probe: () => Promise<T | undefined | false>): Promise<T> {
-  const signal = AbortSignal.timeout(patienceMs);
+  const beganAtMs = performance.now();
   for (;;) {
     const found = await probe();
     if (found !== undefined && found !== false) return found;
-    signal.throwIfAborted();
+    if (performance.now() - beganAtMs > patienceMs) throw new Error(`nothing came within ${patienceMs} ms of: ${probe.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
 }
