@@ -1,5 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import { activityInfo } from "@temporalio/activity";
+import { activityInfo, cancellationDetails } from "@temporalio/activity";
 import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../builder/buildkit/errors.ts";
 import type { BuildEvent } from "../builder/buildkit/progress.ts";
 import { solve } from "../builder/buildkit/solve.ts";
@@ -71,8 +71,9 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
           log.write({ type: "end" });
           return { ...image, ...solved } satisfies BuildOutput;
         } catch (error) {
-          // a retry goes on in the same log
-          if (signal.aborted || error instanceof BuildFailed) log.write({ type: "end" });
+          // any other end may be followed by a retry, which goes on in the same log
+          if (error instanceof BuildFailed || cancellationDetails()?.cancelRequested === true) log.write({ type: "end" });
+          else log.write({ type: "broken off", attempt, reason: reasonOf(signal, error), atMs: Date.now() });
           signal.throwIfAborted();
           throw buildFailure(error);
         }
@@ -96,6 +97,11 @@ function openSecrets(hostKey: KeyObject, { sealedSecrets, workflowId }: BuildInp
       lastLines: [],
     });
   }
+}
+
+function reasonOf(signal: AbortSignal, error: unknown): string {
+  if (!signal.aborted) return messageOf(error);
+  return cancellationDetails()?.workerShutdown === true ? "the host's worker is restarted" : messageOf(signal.reason);
 }
 
 function reportStep(event: BuildEvent, report: (details: unknown) => void): void {

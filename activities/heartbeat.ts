@@ -1,6 +1,6 @@
 import { Context } from "@temporalio/activity";
 
-const beatMs = 1000;
+const beatMs = 500;
 
 /**
  * Runs `work` under the activity's cancellation signal and beats while it lasts: without beats Temporal can neither tell a dead worker

@@ -8,6 +8,8 @@ import type { BuildEvent } from "./buildkit/progress.ts";
 export type BuildLogEntry =
   | BuildEvent
   | { readonly type: "attempt"; readonly attempt: number; readonly atMs: number }
+  /** the attempt broke off through no fault of the source; whether there is another one is the run's to say */
+  | { readonly type: "broken off"; readonly attempt: number; readonly reason: string; readonly atMs: number }
   | { readonly type: "end" };
 
 export type BuildLog = AsyncDisposable & { write(entry: BuildLogEntry): void };

@@ -44,6 +44,9 @@ export function printList<T>(format: OutputFormat, { name, items, json, text }: 
 /** Redrawing needs a terminal that can move its cursor, and nobody who reads a log afterwards. */
 export function progressStyle(options: Pick<OutputOptions, "progress">, environment: NodeJS.ProcessEnv, isTty: boolean): "tty" | "plain" {
   if (options.progress !== "auto") return options.progress;
-  const isLog = (environment.CI ?? "") !== "" || environment.TERM === "dumb" || environment.NO_COLOR !== undefined;
+  const isLog = (environment.CI ?? "") !== "" || environment.TERM === "dumb";
   return isTty && !isLog ? "tty" : "plain";
 }
+
+/** https://no-color.org: set and not empty means none; and only a terminal understands them. */
+export const mayColour = (environment: NodeJS.ProcessEnv, isTty: boolean): boolean => isTty && (environment.NO_COLOR ?? "") === "";

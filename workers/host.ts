@@ -110,9 +110,9 @@ const worker = await Worker.create({
   plugins: [...tracing.temporalPlugins],
   identity: `host:${settings.hostId}`,
   maxConcurrentActivityTaskExecutions: 40,
-  // a cancellation arrives with the answer to a heartbeat: within about a second
-  maxHeartbeatThrottleInterval: "1s",
-  defaultHeartbeatThrottleInterval: "1s",
+  // a cancellation arrives with the answer to a heartbeat: within about half a second
+  maxHeartbeatThrottleInterval: "500ms",
+  defaultHeartbeatThrottleInterval: "500ms",
   shutdownGraceTime: "3s",
 });
 // after a reboot, ready should mean that the apps answer; but deploys do not wait for one that does not start

@@ -18,12 +18,11 @@ import { listenForInterrupts } from "../follow/interrupts.ts";
 import { followBuildLog } from "../follow/log-client.ts";
 import { openRun } from "../follow/run-handle.ts";
 import { dataDirOption, type InstanceOptions } from "../instance.ts";
-import { printJson, printLines, progressStyle, toStderr, toStdout, type OutputFormat } from "../output.ts";
+import { printJson, printLines, toStderr, toStdout, type OutputFormat } from "../output.ts";
 import { failureLines } from "../render/end-lines.ts";
-import { createPlainRenderer } from "../render/plain-renderer.ts";
+import { createProgressRenderer } from "../render/progress-renderer.ts";
 import { quietRenderer } from "../render/renderer.ts";
 import { tableLines } from "../render/table.ts";
-import { createTtyRenderer } from "../render/tty-renderer.ts";
 import { formatDurationMs } from "../../config/duration.ts";
 import { ensureBaseImages } from "./image-bases.ts";
 
@@ -166,7 +165,5 @@ async function untilAnswers(url: string): Promise<void> {
 
 function rendererFor(options: DemoOptions) {
   if (options.quiet === true || options.output === "jsonl") return quietRenderer;
-  const deps = { write: toStderr, now: Date.now };
-  if (progressStyle({ progress: "auto" }, process.env, process.stderr.isTTY) === "plain") return createPlainRenderer(deps);
-  return createTtyRenderer(deps, () => ({ columns: process.stderr.columns || 80, rows: process.stderr.rows || 24 }));
+  return createProgressRenderer({ progress: "auto" });
 }

@@ -5,7 +5,8 @@ import { connectControlPlane, type ControlPlane } from "../control-plane/connect
 import { appOf, findRun, keyOf, listRuns, type RunFilter } from "../control-plane/find-run.ts";
 import { queryReplication } from "../control-plane/replication.ts";
 import { CliError } from "../errors.ts";
-import { readBuildLog } from "../follow/log-client.ts";
+import { followBuild } from "../follow/follow-build.ts";
+import { openBuildLog } from "../follow/log-client.ts";
 import { openRun } from "../follow/run-handle.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { printJson, printLines, printList, toStdout, type OutputFormat } from "../output.ts";
@@ -130,22 +131,28 @@ export async function runsOpen(run: string | undefined, options: RunsOptions): P
   return 0;
 }
 
-/** The build log of a run. */
+/** The build log of a run, every attempt of it. Followed, it ends with the build, or with the run where the build was lost. */
 export async function runsLogs(run: string | undefined, options: RunsOptions & { readonly follow?: boolean }): Promise<number> {
   const settings = requireSettings(options);
   await using controlPlane = await connectControlPlane(settings);
   const workflowId = await findRun(controlPlane, appFilter(settings, options), run);
-  const entries = readBuildLog(settings, workflowId, options.follow === true, new AbortController().signal);
+  const log = openBuildLog(settings, workflowId);
+  const stop = new AbortController();
+  const ended = () => openRun(controlPlane, workflowId).outcome(stop.signal, () => undefined);
+  const entries = options.follow === true ? followBuild(log, ended(), stop.signal) : log.rest(stop.signal);
   try {
     for await (const entry of entries)
       if (options.output === "text") printLines(toStdout, buildEntryLines(entry));
       else toStdout(`${JSON.stringify(entry)}\n`);
   } catch (cause) {
+    if (cause instanceof CliError) throw cause;
     throw new CliError(`Cannot read the build log of "${workflowId}": ${(cause as Error).message}`, {
       outcome: { kind: "unexpected" },
       tryCommand: "slipway doctor",
       cause,
     });
+  } finally {
+    stop.abort();
   }
   return 0;
 }

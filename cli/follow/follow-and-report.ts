@@ -6,13 +6,12 @@ import { appOf, keyOf } from "../control-plane/find-run.ts";
 import { queryReplication } from "../control-plane/replication.ts";
 import type { RunOutcome } from "../control-plane/run-outcome.ts";
 import type { Outcome } from "../exit-codes.ts";
-import { printJson, printLines, progressStyle, toStderr, toStdout, type OutputOptions } from "../output.ts";
+import { printJson, printLines, toStderr, toStdout, type OutputOptions } from "../output.ts";
 import { failureLines, resultLine, summaryLines } from "../render/end-lines.ts";
 import { createEventWriter, createJsonlRenderer, type EventWriter } from "../render/jsonl-renderer.ts";
-import { createPlainRenderer } from "../render/plain-renderer.ts";
+import { createProgressRenderer } from "../render/progress-renderer.ts";
 import { quietRenderer, type Renderer } from "../render/renderer.ts";
 import { resultJson } from "../render/result-json.ts";
-import { createTtyRenderer } from "../render/tty-renderer.ts";
 import { followRun } from "./follow-run.ts";
 import { listenForInterrupts } from "./interrupts.ts";
 import { followBuildLog } from "./log-client.ts";
@@ -97,9 +96,7 @@ async function* nothing(): AsyncGenerator<never> {}
 function chooseRenderer(request: OutputOptions, event: EventWriter): Renderer {
   if (request.output === "jsonl") return createJsonlRenderer(event);
   if (request.quiet === true) return quietRenderer;
-  const deps = { write: toStderr, now: Date.now };
-  if (progressStyle(request, process.env, process.stderr.isTTY) === "plain") return createPlainRenderer(deps);
-  return createTtyRenderer(deps, () => ({ columns: process.stderr.columns || 80, rows: process.stderr.rows || 24 }));
+  return createProgressRenderer(request);
 }
 
 const replicationPollMs = 500;

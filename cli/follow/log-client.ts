@@ -31,40 +31,50 @@ const serverUrl = (settings: Settings): string => {
 const buildLogUrl = (settings: Settings, workflowId: string, fromBytes: number, follow: boolean): string =>
   `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
 
-/**
- * A build's log from its beginning, over all attempts, followed until `signal`. The log is convenience: where it cannot be had (yet), it is
- * tried again from where it was cut off, and a line that cannot be read is passed over.
- */
-export async function* followBuildLog(settings: Settings, workflowId: string, signal: AbortSignal): AsyncGenerator<BuildLogEntry> {
+/** A build's log over all attempts. Each of its lines is read once, by whichever of the two comes to it. */
+export type BuildLogReader = {
+  /**
+   * Goes on until `signal`. The log is convenience: where it cannot be had (yet), it is tried again from where it was cut off, and a line
+   * that cannot be read is passed over.
+   */
+  follow(signal: AbortSignal): AsyncGenerator<BuildLogEntry>;
+  /** What is there by now and was not read yet. @throws when the log server does not answer */
+  rest(signal: AbortSignal): AsyncGenerator<BuildLogEntry>;
+};
+
+export function openBuildLog(settings: Settings, workflowId: string): BuildLogReader {
   let fromBytes = 0;
-  while (!signal.aborted) {
-    try {
-      for await (const line of logLines(buildLogUrl(settings, workflowId, fromBytes, true), signal)) {
-        const entry = parseEntry(line);
-        // half a line, as the connection broke: it is asked for again
-        if (entry === undefined && !line.endsWith("}")) break;
-        fromBytes += Buffer.byteLength(line) + 1;
-        if (entry !== undefined) yield entry;
-      }
-    } catch {
-      // absent until the build begins, or the host worker is being restarted
+
+  async function* read(follow: boolean, signal: AbortSignal): AsyncGenerator<BuildLogEntry> {
+    for await (const line of logLines(buildLogUrl(settings, workflowId, fromBytes, follow), signal)) {
+      const entry = parseEntry(line);
+      // half a line, as the connection broke: it is asked for again
+      if (entry === undefined && !line.endsWith("}")) return;
+      // the first attempt begins its file anew: what an earlier run of the same key left there is gone
+      if (entry?.type === "attempt" && entry.attempt === 1) fromBytes = 0;
+      fromBytes += Buffer.byteLength(line) + 1;
+      if (entry !== undefined) yield entry;
     }
-    await sleep(retryMs, undefined, { signal }).catch(() => undefined);
   }
+
+  return {
+    async *follow(signal) {
+      while (!signal.aborted) {
+        try {
+          yield* read(true, signal);
+        } catch {
+          // absent until the build begins, or the host worker is being restarted
+        }
+        await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+      }
+    },
+    rest: (signal) => read(false, signal),
+  };
 }
 
-/** A build's log as it stands. @throws when the log server does not answer or has no such log. */
-export async function* readBuildLog(
-  settings: Settings,
-  workflowId: string,
-  follow: boolean,
-  signal: AbortSignal,
-): AsyncGenerator<BuildLogEntry> {
-  for await (const line of logLines(buildLogUrl(settings, workflowId, 0, follow), signal)) {
-    const entry = parseEntry(line);
-    if (entry !== undefined) yield entry;
-  }
-}
+/** A build's log from its beginning, followed until `signal`. */
+export const followBuildLog = (settings: Settings, workflowId: string, signal: AbortSignal): AsyncGenerator<BuildLogEntry> =>
+  openBuildLog(settings, workflowId).follow(signal);
 
 export type MachineLogOptions = { readonly org: string; readonly machineId: string; readonly follow: boolean; readonly tail: number };
 

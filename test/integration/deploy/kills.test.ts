@@ -50,6 +50,11 @@ describe("a deploy ends live, and the release before it serves until then, when 
     await eventually(() => expect(deploying.stderr()).toContain("RUN sleep 2"));
     process.kill(await pidOf("builder"), "SIGKILL");
     await endsWell(deploying);
+    const { stdout } = await slipway(stack.dataDir, ["runs", "logs", "-a", "web"]);
+    const attempts = stdout.split(/^--> build attempt 2$/m);
+    expect(attempts, stdout).toHaveLength(2);
+    expect(attempts[0]).toMatch(/RUN sleep 2[^]*^--> build attempt 1 broke off: Lost the builder: /m);
+    expect(attempts[1]).toMatch(/RUN sleep 2[^]*DONE/);
   });
 
   it("the build the client is killed", async () => {

@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { builderMachineId } from "../../../builder/names.ts";
+import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import { type SourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
 import { eventually } from "../../support/eventually.ts";
 import { leftoversOf } from "../../support/leftovers.ts";
@@ -140,16 +143,34 @@ describe("slipway deploy", () => {
     expect(refused.stderr).toContain("ci-1");
   });
 
-  it("cancels a build within seconds and leaves the old release serving", async () => {
+  it("cancels a build, of which no process is left in the builder, and leaves the old release serving", async () => {
     await using slow = await tinyApp("slow", "slow");
     await slow.write("Dockerfile", "FROM busybox\nRUN sleep 120\n");
     const deploying = startSlipway(stack.dataDir, ["deploy", slow.dir, "--idempotency-key", "slow-1"]);
-    await eventually(() => expect(deploying.stderr()).toContain("RUN sleep 120"));
+    await eventually(async () => expect(await buildersPrograms()).toContain("sleep"));
     const cancelled = await run("cancel", "slow-1", "-a", "slow");
     expect(cancelled.code, cancelled.stderr).toBe(0);
     const { code, stderr } = await deploying.finished;
     expect(code, stderr).toBe(9);
     expect(stderr).toContain("\nServing: nothing: this app has no earlier release\n");
+    await eventually(async () => expect(await buildersPrograms()).toEqual(["buildkitd"]));
+    // its log is over as well
+    expect((await run("runs", "logs", "slow-1", "-a", "slow", "-f")).stdout).toContain("RUN sleep 120");
+  });
+
+  it("ends `runs logs -f` with the run, also where the build was lost before it could end its log", async () => {
+    await using slow = await tinyApp("slow", "slow");
+    await slow.write("Dockerfile", "FROM busybox\nRUN echo begun && sleep 130\n");
+    const deploying = startSlipway(stack.dataDir, ["deploy", slow.dir, "--idempotency-key", "slow-2"]);
+    await eventually(async () => expect(await buildersPrograms()).toContain("sleep"));
+    const following = startSlipway(stack.dataDir, ["runs", "logs", "slow-2", "-a", "slow", "-f"]);
+    const terminated = await run("cancel", "--force", "slow-2", "-a", "slow");
+    expect(terminated.code, terminated.stderr).toBe(0);
+    expect(await deploying.finished).toMatchObject({ code: 9 });
+    const { code, stdout } = await following.finished;
+    expect(code).toBe(0);
+    expect(stdout).toContain("begun");
+    await eventually(async () => expect(await buildersPrograms()).toEqual(["buildkitd"]));
   });
 
   it("goes on when its client is interrupted, and can be watched again", async () => {
@@ -176,3 +197,9 @@ describe("slipway deploy", () => {
     );
   });
 });
+
+/** Of each process in the builder's cgroup and beneath it, build steps' among them. */
+async function buildersPrograms(): Promise<readonly string[]> {
+  const pids = await cgroupPids(machineCgroup(stack.settings.instance, "default", builderMachineId));
+  return pids.map((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
+}

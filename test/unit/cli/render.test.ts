@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { applyBuildEntry, buildEntryLines, emptyBuild } from "../../../cli/render/build-lines.ts";
+import { buildEntryLines } from "../../../cli/render/build-lines.ts";
+import { applyBuildEntry, buildStateLines, emptyBuild } from "../../../cli/render/build-state.ts";
+import { cellsOf, fitCells } from "../../../cli/render/cells.ts";
 import { failureLines, replicationText, resultLine, summaryLines } from "../../../cli/render/end-lines.ts";
 import { createEventWriter, createJsonlRenderer } from "../../../cli/render/jsonl-renderer.ts";
 import { createPlainRenderer } from "../../../cli/render/plain-renderer.ts";
@@ -7,7 +9,7 @@ import { resultJson } from "../../../cli/render/result-json.ts";
 import { changedStepLines } from "../../../cli/render/step-lines.ts";
 import { ageOf, sizeOf } from "../../../cli/render/table.ts";
 import { createTtyRenderer, frameLines } from "../../../cli/render/tty-renderer.ts";
-import { progressStyle } from "../../../cli/output.ts";
+import { mayColour, progressStyle } from "../../../cli/output.ts";
 import { parseRepository } from "../../../oci/repository.ts";
 import { digest, failedView, liveView, runningView } from "./views.ts";
 
@@ -116,15 +118,73 @@ describe("build lines", () => {
     expect(buildEntryLines({ type: "of tomorrow" } as never)).toEqual([]);
   });
 
-  test("a terminal sees the steps that run and the last lines; a new attempt begins anew", () => {
-    let state = applyBuildEntry(emptyBuild, { type: "started", step: 1, name: "[1/2] FROM", atMs: 1 });
-    state = applyBuildEntry(state, { type: "started", step: 2, name: "[2/2] RUN", atMs: 1 });
-    state = applyBuildEntry(state, { type: "completed", step: 1, name: "[1/2] FROM", atMs: 2, durationMs: 1 });
-    for (let at = 0; at < 9; at++) state = applyBuildEntry(state, { type: "log", step: 2, stream: "stdout", line: `l${at}`, atMs: 2 });
-    expect([...state.active]).toEqual([[2, "[2/2] RUN"]]);
-    expect(state.tail).toEqual(["l3", "l4", "l5", "l6", "l7", "l8"]);
-    expect(applyBuildEntry(state, { type: "attempt", attempt: 2, atMs: 3 })).toEqual(emptyBuild);
+  test("tell the attempts apart, and why one of them broke off", () => {
+    expect(buildEntryLines({ type: "attempt", attempt: 1, atMs: 1 })).toEqual([]);
+    expect(buildEntryLines({ type: "broken off", attempt: 1, reason: "Lost the builder: \u001b[1mgone", atMs: 1 })).toEqual([
+      "--> build attempt 1 broke off: Lost the builder: gone",
+    ]);
+    expect(buildEntryLines({ type: "attempt", attempt: 2, atMs: 1 })).toEqual(["--> build attempt 2"]);
   });
+});
+
+describe("a build on a terminal", () => {
+  const wide = { rows: 20, columns: 80 };
+  const begun = applyBuildEntry(applyBuildEntry(emptyBuild, { type: "started", step: 1, name: "[1/2] FROM busybox", atMs: 1000 }), {
+    type: "started",
+    step: 2,
+    name: "[2/2]\tRUN \u001b[31mx",
+    atMs: 2000,
+  });
+  const logged = (count: number) =>
+    Array.from({ length: count }).reduce<typeof begun>(
+      (state, _, at) => applyBuildEntry(state, { type: "log", step: 2, stream: "stdout", line: `l${at}`, atMs: 3000 }),
+      begun,
+    );
+
+  test("shows the steps that run with their time and what they fetched, and the last lines", () => {
+    let state = applyBuildEntry(logged(9), {
+      type: "status",
+      step: 1,
+      id: "sha256:a",
+      current: 1024,
+      total: 4096,
+      done: false,
+      atMs: 3000,
+    });
+    state = applyBuildEntry(state, { type: "status", step: 1, id: "sha256:b", current: 1024, total: 1024, done: true, atMs: 3000 });
+    expect(buildStateLines(state, 3500, wide)).toEqual([
+      "    #1 [1/2] FROM busybox  2.0 KiB / 5.0 KiB  2.5s",
+      "    #2 [2/2]  RUN x  1.5s",
+      ...["l3", "l4", "l5", "l6", "l7", "l8"].map((line) => `      ${line}`),
+    ]);
+  });
+
+  test("counts the steps that are over instead of showing them", () => {
+    let state = applyBuildEntry(begun, { type: "completed", step: 2, name: "RUN", atMs: 2500, durationMs: 500 });
+    state = applyBuildEntry(state, { type: "cached", step: 1, name: "FROM", atMs: 2500 });
+    expect(buildStateLines(state, 3500, wide)).toEqual(["    2 done, 1 of them cached"]);
+    expect(buildStateLines(applyBuildEntry(state, { type: "attempt", attempt: 2, atMs: 1 }), 0, wide)).toEqual(["    attempt 2"]);
+  });
+
+  test.each([0, 1, 2, 3, 4, 8])("takes at most %i rows when there are no more, the steps that run first", (rows) => {
+    const lines = buildStateLines({ ...logged(9), done: 3 }, 3500, { rows, columns: 80 });
+    expect(lines).toHaveLength(rows);
+    expect(lines.filter((line) => line.startsWith("    #"))).toHaveLength(Math.min(2, rows));
+  });
+
+  test("cuts the name of a step and keeps its time where the terminal is narrow", () => {
+    const long = applyBuildEntry(emptyBuild, { type: "started", step: 3, name: "[build 3/9] RUN a very long command", atMs: 0 });
+    expect(buildStateLines(long, 61_000, { rows: 5, columns: 28 })).toEqual(["    #3 [build 3/9] R…  1m01s"]);
+    for (const columns of [1, 5, 12, 40])
+      expect(cellsOf(buildStateLines(long, 61_000, { rows: 5, columns })[0]!)).toBeLessThanOrEqual(columns);
+  });
+});
+
+test("characters take the cells that a terminal gives them", () => {
+  expect(["abc", "漢字", "e\u0301", "🚀", "✓", ""].map(cellsOf)).toEqual([3, 4, 1, 2, 1, 0]);
+  expect(fitCells("漢字漢字", 6)).toBe("漢字…");
+  expect(fitCells("漢字", 4)).toBe("漢字");
+  expect(fitCells("abc", 0)).toBe("");
 });
 
 describe("renderers", () => {
@@ -147,27 +207,60 @@ describe("renderers", () => {
     ]);
   });
 
+  const building = applyBuildEntry(applyBuildEntry(emptyBuild, { type: "started", step: 4, name: "[2/3] RUN npm ci", atMs: 1230 }), {
+    type: "log",
+    step: 4,
+    stream: "stdout",
+    line: "added 3 packages",
+    atMs: 2000,
+  });
+
   test("a frame shows every step and what the build says, within the terminal", () => {
-    const build = { active: new Map([[4, "[2/3] RUN npm ci"]]), tail: ["added 3 packages"] };
-    expect(frameLines({ view: runningView, build }, 2230, { columns: 40, rows: 24 })).toEqual([
-      "✓ Waking the builder  230ms  from stopp",
+    expect(frameLines({ view: runningView, build: building }, 2230, { columns: 40, rows: 24 })).toEqual([
+      "✓ Waking the builder  230ms  from stop…",
       "⠹ Building the image  1.0s",
-      "    #4 [2/3] RUN npm ci",
+      "    #4 [2/3] RUN npm ci  1.0s",
       "      added 3 packages",
       "· Verifying the image",
       "· Rolling out",
     ]);
-    expect(frameLines({ view: runningView, build }, 0, { columns: 40, rows: 3 })).toHaveLength(2);
+    expect(frameLines({ view: runningView, build: building }, 0, { columns: 40, rows: 3 })).toHaveLength(2);
+    // the steps of the run stay, the build's lines give way
+    expect(frameLines({ view: runningView, build: building }, 2230, { columns: 40, rows: 6 }).at(-1)).toBe("· Rolling out");
   });
 
-  test("tty: the next frame replaces the one before", () => {
+  function terminal(colours: boolean) {
     const written: string[] = [];
-    const renderer = createTtyRenderer({ write: (text) => written.push(text), now: () => 0 }, () => ({ columns: 80, rows: 24 }));
+    const size = { columns: 80, rows: 24 };
+    const renderer = createTtyRenderer({ write: (text) => written.push(text), now: () => 0, size: () => size, colours });
+    return { written, size, renderer };
+  }
+
+  test("tty: the next frame replaces the one before, whatever the cursor's column", () => {
+    const { written, renderer } = terminal(false);
     renderer.view(runningView);
     renderer.notice("reconnecting");
     expect(written[0]).not.toContain("\u001b");
-    expect(written[1]).toBe("\u001b[4A\u001b[0Jreconnecting\n");
+    expect(written[1]).toBe("\r\u001b[4A\u001b[0Jreconnecting\n");
     expect(written[2]).not.toContain("\u001b");
+  });
+
+  test("tty: a frame that a narrower terminal has wrapped is erased whole", () => {
+    const { written, size, renderer } = terminal(false);
+    renderer.view(runningView);
+    size.columns = 20;
+    renderer.tick();
+    // "✓ Waking the builder  230ms  from stopped" has three rows of 20, "Building …" and "Verifying …" two
+    expect(written[1]).toContain("\r\u001b[8A\u001b[0J");
+  });
+
+  test("tty: colours where there may be some, and none in the build's own words", () => {
+    const { written, renderer } = terminal(true);
+    renderer.build({ type: "log", step: 4, stream: "stdout", line: "\u001b[31mred", atMs: 0 });
+    renderer.view(runningView);
+    expect(written[0]).toContain("\u001b[32m✓\u001b[0m Waking");
+    expect(written[0]).toContain("\u001b[2m      red\u001b[0m");
+    expect(written[0]).not.toContain("\u001b[31m");
   });
 
   test("jsonl: numbered events with the run's id, each step's change once", () => {
@@ -192,13 +285,22 @@ describe("renderers", () => {
     ["auto", {}, true, "tty"],
     ["auto", {}, false, "plain"],
     ["auto", { CI: "true" }, true, "plain"],
-    ["auto", { NO_COLOR: "1" }, true, "plain"],
+    ["auto", { NO_COLOR: "1" }, true, "tty"],
     ["auto", { TERM: "dumb" }, true, "plain"],
     ["tty", { CI: "true" }, false, "tty"],
     ["plain", {}, true, "plain"],
   ] as const)("progress %s with %j, terminal %j, is %s", (progress, environment, isTty, style) => {
     expect(progressStyle({ progress }, environment, isTty)).toBe(style);
   });
+});
+
+test("colours are for terminals, unless NO_COLOR is set", () => {
+  expect([mayColour({}, true), mayColour({ NO_COLOR: "" }, true), mayColour({ NO_COLOR: "1" }, true), mayColour({}, false)]).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
 });
 
 test("ages and sizes read well", () => {
