@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { activityInfo, cancellationDetails } from "@temporalio/activity";
-import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../builder/buildkit/errors.ts";
+import { BuildFailed, BuildRefused, BuilderLost, PushFailed, SourceUnavailable } from "../builder/buildkit/errors.ts";
 import type { BuildEvent } from "../builder/buildkit/progress.ts";
 import { solve } from "../builder/buildkit/solve.ts";
 import type { Builders } from "../builder/builders.ts";
@@ -64,6 +64,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
               buildArgs: input.build.args,
               labels: { ...input.labels, ...input.build.labels },
               noCache: input.noCache,
+              ...(input.build.platform === undefined ? {} : { platform: input.build.platform }),
               imageName: image.imageName,
             },
             { signal, onEvent: (event) => (log.write(event), reportStep(event, report)) },
@@ -72,7 +73,8 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
           return { ...image, ...solved } satisfies BuildOutput;
         } catch (error) {
           // any other end may be followed by a retry, which goes on in the same log
-          if (error instanceof BuildFailed || cancellationDetails()?.cancelRequested === true) log.write({ type: "end" });
+          if (error instanceof BuildFailed || error instanceof BuildRefused || cancellationDetails()?.cancelRequested === true)
+            log.write({ type: "end" });
           else log.write({ type: "broken off", attempt, reason: reasonOf(signal, error), atMs: Date.now() });
           signal.throwIfAborted();
           throw buildFailure(error);
@@ -113,6 +115,7 @@ function buildFailure(error: unknown): Error {
     const where = error.step === undefined ? "" : `${error.step}: `;
     return activityFailure("BuildFailed", `${where}${error.message}`, error.lastLines, error);
   }
+  if (error instanceof BuildRefused) return activityFailure("BuildRefused", error.message, [], error);
   if (error instanceof PushFailed) return activityFailure("PushFailed", error.message, [], error);
   if (error instanceof SourceUnavailable) return activityFailure("SourceUnavailable", error.message, [], error);
   if (error instanceof BuilderLost) return activityFailure("BuilderLost", error.message, [], error);

@@ -4,6 +4,8 @@ import type { ReplicationAttempt } from "../workflows/types.ts";
 export const activityFailureTypes = {
   /** the Dockerfile's own fault */
   BuildFailed: { retry: false },
+  /** this host cannot do what is asked for */
+  BuildRefused: { retry: false },
   PushFailed: { retry: true },
   /** the source could not be fetched through the mirror */
   SourceUnavailable: { retry: true },

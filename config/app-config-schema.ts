@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseDurationMs } from "./duration.ts";
 import { parseMemoryMb } from "./memory-size.ts";
+import { platformRule, platformShape } from "./platform.ts";
 import { splitShellWords } from "./shell-words.ts";
 
 /** A scalar that is parsed into another; the message says what was expected. */
@@ -79,6 +80,7 @@ export const appConfigSchema = z.object({
         "build-target": text.optional(),
         args: z.record(variableName, scalarAsText, "expected a table").optional(),
         ignorefile: text.optional(),
+        platform: text.regex(platformShape, `expected ${platformRule}`).optional(),
       },
       "expected a table",
     )

@@ -119,6 +119,7 @@ const defaultCheck = { intervalMs: 500, timeoutMs: 5000, gracePeriodMs: 5000, me
 function resolve(toml: AppConfigToml): ResolvedAppConfig {
   const vm = toml.vm?.[0];
   const target = toml.build?.["build-target"];
+  const platform = toml.build?.platform;
   const command = toml.processes?.app;
   return {
     app: toml.app,
@@ -127,6 +128,7 @@ function resolve(toml: AppConfigToml): ResolvedAppConfig {
       dockerfile: toml.build?.dockerfile ?? "Dockerfile",
       ...(target === undefined ? {} : { target }),
       args: toml.build?.args ?? {},
+      ...(platform === undefined ? {} : { platform }),
     },
     groups: [
       {

@@ -62,7 +62,7 @@ export async function resolveRunnable(ns: ContainerdNamespace, digest: Digest, s
   if (isRunnable(manifest)) return digest;
   const selected = manifest.kind === "index" ? selectPlatform(manifest.manifests)?.digest : undefined;
   if (selected !== undefined && isRunnable(await readManifest(ns, selected, signal))) return selected;
-  throw new ImageDocumentError(`Cannot run "${digest}": found no image for linux/${architectures[process.arch] ?? process.arch} in it`);
+  throw new ImageDocumentError(`Cannot run "${digest}": found no image for linux/${hostArchitecture ?? process.arch} in it`);
 }
 
 const configTypes: ReadonlySet<string> = new Set([mediaTypes.imageConfig, mediaTypes.dockerConfig]);
@@ -84,10 +84,12 @@ export function isRunnable(manifest: Manifest): manifest is ImageManifest {
 
 const architectures: Readonly<Partial<Record<NodeJS.Architecture, string>>> = { x64: "amd64", arm64: "arm64" };
 
+/** What machines of this host run, as OCI names it; undefined on a processor that images are not for. */
+export const hostArchitecture: string | undefined = architectures[process.arch];
+
 /** The manifest of an index that this host can run; undefined when it has none. */
 export function selectPlatform(manifests: readonly Descriptor[]): Descriptor | undefined {
-  const architecture = architectures[process.arch];
-  return manifests.find(({ platform }) => platform?.os === "linux" && platform.architecture === architecture);
+  return manifests.find(({ platform }) => platform?.os === "linux" && platform.architecture === hostArchitecture);
 }
 
 async function readVerified(ns: ContainerdNamespace, wanted: Digest, limitBytes: number, signal: AbortSignal): Promise<Buffer> {

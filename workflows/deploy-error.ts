@@ -5,6 +5,7 @@ import type { DeployError, DeployErrorCode, DeployStage } from "./types.ts";
 /** What an activity's typed failure means for the run it happened in. A type that is not listed is UNEXPECTED. */
 const codes: Readonly<Record<ActivityFailureType, DeployErrorCode>> = {
   BuildFailed: "BUILD_FAILED",
+  BuildRefused: "CONFIG_INVALID",
   PushFailed: "IMAGE_FAILED",
   SourceUnavailable: "BUILDER_UNAVAILABLE",
   BuilderLost: "BUILDER_UNAVAILABLE",

@@ -32,6 +32,8 @@ export type ResolvedAppConfig = {
     readonly target?: string;
     readonly args: Readonly<Record<string, string>>;
     readonly labels?: Readonly<Record<string, string>>;
+    /** `os/architecture[/variant]`; absent: the builder's own */
+    readonly platform?: string;
   };
   readonly groups: readonly MachineGroup[];
   readonly http?: { readonly internalPort: number; readonly checks: readonly HttpCheck[] };

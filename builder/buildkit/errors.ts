@@ -20,6 +20,11 @@ export class BuildFailed extends Error {
   }
 }
 
+/** What is asked for is nothing that this host can do: who deploys has to ask for something else. */
+export class BuildRefused extends Error {
+  override readonly name = "BuildRefused";
+}
+
 /** The connection to buildkitd is gone: the same build may succeed on another try. */
 export class BuilderLost extends Error {
   override readonly name = "BuilderLost";

@@ -8,6 +8,8 @@ export type BuildPlan = {
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly noCache: boolean;
+  /** `os/architecture[/variant]`; absent: the builder's own */
+  readonly platform?: string;
   /** `host/org/app:tag`, pushed there */
   readonly imageName: string;
 };
@@ -20,6 +22,7 @@ export function frontendAttrs(plan: BuildPlan): Record<string, string> {
     // present, it makes the frontend skip `# syntax=`: the built-in frontend builds every Dockerfile, and none is pulled and run
     cmdline: "docker/dockerfile",
     ...(plan.target === undefined ? {} : { target: plan.target }),
+    ...(plan.platform === undefined ? {} : { platform: plan.platform }),
     ...(plan.noCache ? { "no-cache": "" } : {}),
     ...withPrefix("build-arg:", plan.buildArgs),
     ...withPrefix("label:", plan.labels),

@@ -5,6 +5,7 @@ import { tracing } from "../../oci/tracing.ts";
 import { type Buildkit, openBuildkit } from "./client.ts";
 import { BuilderLost, solveError } from "./errors.ts";
 import { type BuildPlan, exporterAttrs, frontendAttrs } from "./frontend-attrs.ts";
+import { requirePlatform } from "./platforms.ts";
 import { type BuildEvent, type BuildProgress, applyStatus, countSteps, emptyProgress } from "./progress.ts";
 import { type BuildSession, type SessionOffer, openSession } from "./session.ts";
 import { dockerfileLine } from "./status-details.ts";
@@ -32,7 +33,7 @@ const silenceLimitMs = 30_000;
 
 /**
  * Builds and pushes on buildkitd, for as long as it takes; aborting `signal` cancels the build at once.
- * @throws BuildFailed, BuilderLost, PushFailed, SourceUnavailable, or the signal's reason.
+ * @throws BuildFailed, BuildRefused, BuilderLost, PushFailed, SourceUnavailable, or the signal's reason.
  */
 export async function solve(input: SolveInput, { signal, onEvent }: SolveOptions): Promise<SolveOutput> {
   signal.throwIfAborted();
@@ -40,6 +41,7 @@ export async function solve(input: SolveInput, { signal, onEvent }: SolveOptions
   using session = openSession(buildkit, { secrets: input.secrets ?? {}, registries: input.registries ?? {} });
   using silence = watchSilence(session);
   const stop = AbortSignal.any([signal, silence.signal]);
+  if (input.platform !== undefined) await requirePlatform(buildkit, input.platform, stop);
   const ref = randomBytes(16).toString("hex");
   const following = followStatus(buildkit, ref, stop, onEvent);
   // awaited below, after the solve; until then it may already have failed

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseAppConfig } from "../../config/app-config.ts";
 import { appNameRule, appNameShape } from "../../config/app-config-schema.ts";
+import { platformRule, platformShape } from "../../config/platform.ts";
 import type { ResolvedAppConfig } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
 
@@ -13,6 +14,7 @@ export type ProjectOptions = {
   readonly buildTarget?: string;
   readonly buildArg?: readonly string[];
   readonly label?: readonly string[];
+  readonly platform?: string;
   readonly ignorefile?: string;
 };
 
@@ -71,6 +73,9 @@ export function applyOptions(config: ResolvedAppConfig, options: ProjectOptions)
   if (path.isAbsolute(dockerfile) || dockerfile.split("/").includes(".."))
     throw new CliError(`Cannot use Dockerfile "${dockerfile}": expected a path relative to the source directory, and inside it`);
   const target = options.buildTarget ?? config.build.target;
+  const platform = options.platform ?? config.build.platform;
+  if (platform !== undefined && !platformShape.test(platform))
+    throw new CliError(`Cannot use --platform "${platform}": expected ${platformRule}`);
   return {
     ...config,
     app: options.app ?? config.app,
@@ -80,6 +85,7 @@ export function applyOptions(config: ResolvedAppConfig, options: ProjectOptions)
       ...(target === undefined ? {} : { target }),
       args: { ...config.build.args, ...pairs("--build-arg", options.buildArg ?? []) },
       ...(options.label === undefined ? {} : { labels: pairs("--label", options.label) }),
+      ...(platform === undefined ? {} : { platform }),
     },
   };
 }

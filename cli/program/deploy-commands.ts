@@ -11,6 +11,7 @@ export function addDeployCommands(program: Command, run: Run): void {
       .option("--ignorefile <path>", "ignore file; default: <Dockerfile>.dockerignore or .dockerignore")
       .option("--build-target <stage>", "stage of the Dockerfile to build")
       .option("--build-arg <name=value>", "argument of the build (repeatable)", collect)
+      .option("--platform <os/arch>", "platform to build for; default: the host's own")
       .option("--label <name=value>", "label of the image (repeatable)", collect)
       .option("--build-secret <name[=value]>", "secret of the build; without a value, of the environment (repeatable)", collect)
       .option("--build-secret-file <name=path>", "secret of the build that a file holds (repeatable)", collect)

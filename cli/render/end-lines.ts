@@ -81,7 +81,7 @@ function adviceFor(code: string, workflowId: string): string {
     case "BUILDER_UNAVAILABLE":
       return "slipway doctor";
     case "CONFIG_INVALID":
-      return "correct slipway.toml and deploy again";
+      return "correct slipway.toml or the options and deploy again";
     default:
       return `slipway runs show ${workflowId}`;
   }

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { BuildFailed, BuilderLost, PushFailed, SourceUnavailable } from "../../../builder/buildkit/errors.ts";
+import { BuildFailed, BuildRefused, BuilderLost, PushFailed, SourceUnavailable } from "../../../builder/buildkit/errors.ts";
 import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
 import { type SolveInput, type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
+import { hostArchitecture } from "../../../containerd/image.ts";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { type TestBuildkit, openTestBuildkit } from "./buildkit-daemon.ts";
 import { type StandIn, openStandIn, tarOf } from "./stand-in.ts";
@@ -88,6 +89,16 @@ describe("a solve on a real buildkitd", () => {
       onEvent: (event) => void (event.type === "log" && lines.push(event.line)),
     });
     expect(lines).toContain("said ahoy");
+  });
+
+  it("builds for the platform that it is told, if it can", async () => {
+    const own = `linux/${hostArchitecture}`;
+    await build(`${base}ARG TARGETPLATFORM\nRUN /bin/busybox test $TARGETPLATFORM = ${own}\n`, { platform: own });
+    const error = await failureOf(build(base, { platform: "linux/s390x" }));
+    expect(error).toBeInstanceOf(BuildRefused);
+    expect((error as Error).message).toMatch(
+      new RegExp(`^Cannot build for platform "linux/s390x": the machines of this host cannot run it, expected .*${own}`),
+    );
   });
 
   it("says which step failed, where it stands in the Dockerfile, and its last lines", async () => {

@@ -123,6 +123,14 @@ describe("slipway deploy", () => {
     await source.write("slipway.toml", tinyConfig("web"));
   });
 
+  it("refuses a platform that no machine here runs, and names those that do", async () => {
+    const { code, stderr } = await deploy("--platform", "linux/s390x");
+    expect(code, stderr).toBe(2);
+    expect(stderr).toMatch(
+      /Cannot build for platform "linux\/s390x": the machines of this host cannot run it, expected .*linux\/(amd64|arm64)/,
+    );
+  });
+
   it("ends with exit code 10 when Temporal cannot be reached", async () => {
     const { code, stderr } = await slipway(stack.dataDir, ["deploy", source.dir], { env: { TEMPORAL_ADDRESS: "127.0.0.1:1" } });
     expect(code, stderr).toBe(10);

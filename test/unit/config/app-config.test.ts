@@ -37,6 +37,7 @@ kill_timeout = 30
 dockerfile = "deploy/Dockerfile"
 build-target = "run"
 ignorefile = "deploy/ignore"
+platform = "linux/amd64"
 [build.args]
 VERSION = 3
 [deploy]
@@ -63,7 +64,7 @@ cpus = 2
     expect(config).toEqual({
       app: "web",
       env: { LEVEL: "info", DEBUG: "true" },
-      build: { dockerfile: "deploy/Dockerfile", target: "run", args: { VERSION: "3" } },
+      build: { dockerfile: "deploy/Dockerfile", target: "run", args: { VERSION: "3" }, platform: "linux/amd64" },
       groups: [{ name: "app", command: ["node", "my server.js", "--port=8080"], count: 1, memoryMb: 1024, cpus: 2 }],
       http: {
         internalPort: 3000,
