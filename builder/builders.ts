@@ -82,10 +82,9 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   }
 
   async function bringUp(org: string, options: WakeOptions): Promise<AwakeBuilder> {
-    const image = await ensureBuilderImage(containerd, settings, org, options.signal);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await bringUpOnce(org, image, options);
+        return await bringUpOnce(org, options);
       } catch (error) {
         options.signal.throwIfAborted();
         if (attempt === wakeAttempts) throw error;
@@ -93,9 +92,12 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
     }
   }
 
-  async function bringUpOnce(org: string, image: BuilderImage, options: WakeOptions): Promise<AwakeBuilder> {
+  async function bringUpOnce(org: string, options: WakeOptions): Promise<AwakeBuilder> {
     const { signal } = options;
-    const found = await machines.inspect(org, builderMachineId, signal);
+    const [image, found] = await Promise.all([
+      ensureBuilderImage(containerd, settings, org, signal),
+      machines.inspect(org, builderMachineId, signal),
+    ]);
     const wokenFrom = wokenFromOf(found);
     const address = builderAddress(settings, org);
     if (found !== undefined && found.digest === image.digest && (await isUsable(org, found, options))) return { address, wokenFrom };

@@ -18,8 +18,32 @@ const recipeVersion = 1;
 const hostBundle = "/etc/ssl/certs/ca-certificates.crt";
 const busybox = "/bin/busybox";
 
-/** What the builder's image is made of on this host. @throws Error naming the missing file and how to get it. */
+const remembered = new WeakMap<Settings, { readonly stamp: string; readonly recipe: ImageRecipe }>();
+
+/**
+ * What the builder's image is made of on this host; read anew when a file of it has changed.
+ * @throws Error naming the missing file and how to get it.
+ */
 export async function imageRecipe(settings: Settings, signal: AbortSignal): Promise<ImageRecipe> {
+  const stamp = await stampOf([
+    path.join(settings.tools.binDir, "buildkitd"),
+    path.join(settings.tools.binDir, "runc"),
+    busybox,
+    ...casOf(settings),
+  ]);
+  const known = remembered.get(settings);
+  if (known?.stamp === stamp) return known.recipe;
+  const recipe = await makeRecipe(settings, signal);
+  remembered.set(settings, { stamp, recipe });
+  return recipe;
+}
+
+async function stampOf(files: readonly string[]): Promise<string> {
+  const found = await Promise.all(files.map((file) => stat(file).catch(() => undefined)));
+  return JSON.stringify(found.map((each) => (each === undefined ? [] : [each.size, each.mtimeMs, each.ctimeMs, each.ino])));
+}
+
+async function makeRecipe(settings: Settings, signal: AbortSignal): Promise<ImageRecipe> {
   const entries = builderRootfs({
     buildkitd: path.join(settings.tools.binDir, "buildkitd"),
     runc: path.join(settings.tools.binDir, "runc"),
@@ -37,13 +61,15 @@ export async function imageRecipe(settings: Settings, signal: AbortSignal): Prom
 
 /** The host's own CAs, those of the setting, and the mirror's: a client of a build that knows of no `http = true` reaches it over HTTPS. */
 async function trustedCas(settings: Settings, signal: AbortSignal): Promise<string> {
-  const { caBundle } = settings;
-  const files = new Set([hostBundle, ...(caBundle === undefined ? [] : [caBundle]), ...mirrorCas(settings)]);
-  const texts = await Promise.all([...files].map((file) => readCas(file, file === caBundle, signal)));
+  const texts = await Promise.all(casOf(settings).map((file) => readCas(file, file === settings.caBundle, signal)));
   return texts.join("\n");
 }
 
-const mirrorCas = (settings: Settings): readonly string[] => (settings.mirror.tls === undefined ? [instancePaths.mirrorCa(settings)] : []);
+function casOf(settings: Settings): readonly string[] {
+  const { caBundle, mirror } = settings;
+  const ofMirror = mirror.tls === undefined ? [instancePaths.mirrorCa(settings)] : [];
+  return [...new Set([hostBundle, ...(caBundle === undefined ? [] : [caBundle]), ...ofMirror])];
+}
 
 async function readCas(file: string, required: boolean, signal: AbortSignal): Promise<string> {
   try {

@@ -19,6 +19,7 @@ export function builderPlan(settings: Settings, org: string, image: BuilderImage
     // on cgroup v2 a group with processes of its own has no controllers for those beneath: buildkitd moves itself into one, if told
     env: { BUILDKIT_SETUP_CGROUPV2_ROOT: "1" },
     isolation: "privileged",
+    standby: true,
     mounts: [
       { source: instancePaths.builderCache(settings, org), destination: "/var/lib/buildkit", readOnly: false },
       { source: builderSocketDir(settings, org), destination: "/run/buildkit", readOnly: false },

@@ -15,7 +15,7 @@ export class NotReadyError extends Error {
   override readonly name = "NotReadyError";
 }
 
-const pollMs = 10;
+const pollMs = 4;
 const endPollMs = 250;
 
 /**
@@ -27,7 +27,8 @@ export async function awaitReady(socket: string, { signal, timeoutMs, onListenin
   const either = AbortSignal.any([signal, deadline]);
   try {
     for (let polls = 1; !(await listens(socket)); polls++) {
-      if (polls % (endPollMs / pollMs) === 0 && (await hasEnded?.())) throw new NotReadyError("The builder ended before it answered");
+      if (polls % Math.round(endPollMs / pollMs) === 0 && (await hasEnded?.()))
+        throw new NotReadyError("The builder ended before it answered");
       await sleep(pollMs, undefined, { signal: either });
     }
     onListening?.();

@@ -19,6 +19,9 @@ export const instancePaths = {
   /** the mirror's own CA */
   mirrorTls: (s: Settings) => path.join(s.dataDir, "mirror", "tls"),
   mirrorCa: (s: Settings) => path.join(s.dataDir, "mirror", "tls", "ca.pem"),
+  /** a network namespace that outlives its machine's processes is mounted here */
+  machineNetwork: (s: Settings, org: string, machineId: string) => path.join(s.runDir, "networks", org, machineId),
+  machineNetworks: (s: Settings) => path.join(s.runDir, "networks"),
   routes: (s: Settings) => path.join(s.dataDir, "routes.json"),
   /** machine ids are unique within an org only: every org has a `builder` */
   machineDir: (s: Settings, org: string, machineId: string) => path.join(s.dataDir, "machines", org, machineId),

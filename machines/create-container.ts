@@ -18,6 +18,9 @@ const planExtension = "slipway.plan";
 /** Set on a machine that was stopped on purpose: it is not brought back. */
 export const stoppedLabel = "slipway.stopped";
 
+/** Set when a stopped machine is ready to be started as it is: its root filesystem is a new one. */
+const standbyLabel = "slipway.standby";
+
 /** The container record: what holds the machine's snapshot and image content against garbage collection while it exists. */
 export async function createContainer(
   ctr: ContainerdNamespace,
@@ -47,6 +50,23 @@ export async function createContainer(
 /** For a machine that is started again: settings of the host may have changed since its container was created. */
 export async function updateSpec(ctr: ContainerdNamespace, id: string, spec: RuntimeSpec, signal: AbortSignal): Promise<void> {
   await ctr.containers.update({ container: { id, spec: jsonAny(specType, spec) }, updateMask: { paths: ["spec"] } }, { signal });
+}
+
+export const standsBy = ({ labels }: Container): boolean => labels[standbyLabel] !== undefined;
+
+export async function standBy(ctr: ContainerdNamespace, id: string, signal: AbortSignal): Promise<void> {
+  const container = { id, labels: { [standbyLabel]: "true" } };
+  await ctr.containers.update({ container, updateMask: { paths: [`labels.${standbyLabel}`] } }, { signal });
+}
+
+/** It is started: neither stopped on purpose nor untouched any more. */
+export async function standNoMore(ctr: ContainerdNamespace, { id, labels }: Container, signal: AbortSignal): Promise<void> {
+  const { [standbyLabel]: _standby, [stoppedLabel]: _stopped, ...others } = labels;
+  await ctr.containers.update({ container: { id, labels: others }, updateMask: { paths: ["labels"] } }, { signal });
+}
+
+export function hasSpec({ spec }: Container, expected: RuntimeSpec): boolean {
+  return spec !== undefined && new TextDecoder().decode(spec.value) === JSON.stringify(expected);
 }
 
 /** Labels of ours only, and the reference that keeps the image's content while the machine exists. */

@@ -5,14 +5,16 @@ import { instancePaths, orgNamespace } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type Containerd, ensureNamespace, orUndefined } from "../containerd/client.ts";
 import { emptyCgroup, machineCgroup, removeCgroup } from "./cgroup.ts";
-import { planOf, stoppedLabel } from "./create-container.ts";
+import { planOf, standBy, standsBy, stoppedLabel } from "./create-container.ts";
 import { MachineError } from "./errors.ts";
 import { createKeyedQueue } from "../config/keyed-queue.ts";
 import { machineState, readAddresses } from "./machine-state.ts";
 import { createAddressClaims } from "./network/address-claims.ts";
 import { detachNetwork } from "./network/attach-network.ts";
 import { createOrgNetworks } from "./network/org-networks.ts";
+import { removeStandingNetwork } from "./network/standing-network.ts";
 import type { SeccompProfile } from "./oci-spec.ts";
+import { renewSnapshot } from "./prepare-snapshot.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { checkPlan } from "./check-plan.ts";
 import { allDone } from "./all-done.ts";
@@ -83,6 +85,11 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     await orUndefined(ctr.containers.update({ container, updateMask: { paths: [`labels.${stoppedLabel}`] } }, { signal }));
     await stopTask(ctr, id, options, signal);
     await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
+    const found = await orUndefined(ctr.containers.get({ id }, { signal }));
+    if (found?.container === undefined || planOf(found.container)?.standby !== true || standsBy(found.container)) return;
+    // what it wrote beside its volumes goes now, and the next start does not wait for it
+    await renewSnapshot(ctr, settings.containerd.snapshotter, id, signal);
+    await standBy(ctr, id, signal);
   }
 
   async function detach(org: string, id: string, signal: AbortSignal): Promise<void> {
@@ -95,6 +102,7 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     await stopTask(namespaceOf(org), id, options, signal);
     // before its address may be another's
     await emptyCgroup(machineCgroup(settings.instance, org, id), 10_000, signal);
+    await removeStandingNetwork(settings, { org, id }, signal);
     await allDone([clearMachine(namespaceOf(org), settings, { org, id }, signal), detach(org, id, signal)]);
     await removeCgroup(machineCgroup(settings.instance, org, id));
     await rm(instancePaths.machineDir(settings, org, id), { recursive: true, force: true });

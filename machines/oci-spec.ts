@@ -10,7 +10,11 @@ export type SpecMount = {
 
 export type SpecUser = { readonly uid: number; readonly gid: number; readonly additionalGids?: readonly number[] };
 
-export type SpecNamespace = { readonly type: "pid" | "ipc" | "uts" | "mount" | "network" | "cgroup" | "user" };
+export type SpecNamespace = {
+  readonly type: "pid" | "ipc" | "uts" | "mount" | "network" | "cgroup" | "user";
+  /** joined instead of made */
+  readonly path?: string;
+};
 
 export type DeviceRule = {
   readonly allow: boolean;

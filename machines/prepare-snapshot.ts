@@ -33,6 +33,15 @@ export async function prepareSnapshot(
   }
 }
 
+/** In place of a machine's snapshot a new one of the same image, as if nothing had run in it. */
+export async function renewSnapshot(ctr: ContainerdNamespace, snapshotter: string, machineId: string, signal: AbortSignal): Promise<void> {
+  const key = snapshotKeyOf(machineId);
+  const { info } = await ctr.snapshots.stat({ snapshotter, key }, { signal });
+  const { parent = "", labels = {} } = info ?? {};
+  await ctr.snapshots.remove({ snapshotter, key }, { signal });
+  await ctr.snapshots.prepare({ snapshotter, key, parent, labels }, { signal });
+}
+
 export async function removeSnapshot(ctr: ContainerdNamespace, snapshotter: string, machineId: string, signal: AbortSignal): Promise<void> {
   await orUndefined(ctr.snapshots.remove({ snapshotter, key: snapshotKeyOf(machineId) }, { signal }));
 }

@@ -14,6 +14,8 @@ export type SpecInput = {
   readonly cgroupsPath: string;
   /** hosts, resolv.conf and hostname, as bind mounts */
   readonly nameFiles: readonly SpecMount[];
+  /** the network namespace to join; absent: a new one */
+  readonly networkFile?: string;
   /** absent only for a privileged machine */
   readonly seccomp: SeccompProfile | undefined;
   readonly kernel: {
@@ -59,7 +61,9 @@ function privilegedSpec(input: SpecInput): RuntimeSpec {
     ...base(input, builderCapabilities(input.kernel.capabilities)),
     linux: {
       cgroupsPath: input.cgroupsPath,
-      namespaces: [...ownNamespaces],
+      namespaces: ownNamespaces.map((each) =>
+        each.type === "network" && input.networkFile !== undefined ? { ...each, path: input.networkFile } : each,
+      ),
       resources: resourcesOf(input),
       maskedPaths: [],
       readonlyPaths: [],

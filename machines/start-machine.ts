@@ -5,10 +5,11 @@ import { isDeepStrictEqual } from "node:util";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type Containerd, type ContainerdNamespace, hasStatus, orUndefined } from "../containerd/client.ts";
+import type { Container } from "../proto/gen/services/containers/v1/containers_pb.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { allDone } from "./all-done.ts";
 import { emptyCgroup, machineCgroup } from "./cgroup.ts";
-import { createContainer, updateSpec } from "./create-container.ts";
+import { createContainer, hasSpec, planOf, standNoMore, standsBy, updateSpec } from "./create-container.ts";
 import { createTask } from "./create-task.ts";
 import { MachineError } from "./errors.ts";
 import type { IdMapping } from "./id-mapping.ts";
@@ -18,10 +19,12 @@ import { readKernel } from "./kernel.ts";
 import { readLayerFile } from "./layer-file.ts";
 import { readAddresses, writeAddresses } from "./machine-state.ts";
 import type { AddressClaims } from "./network/address-claims.ts";
+import type { MachineAddresses } from "./network/address-plan.ts";
 import { attachNetwork, detachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
+import { makeStandingNetwork, recordStandingNetwork, removeStandingNetwork, standsAttached } from "./network/standing-network.ts";
 import type { RuntimeSpec, SeccompProfile, SpecMount, SpecUser } from "./oci-spec.ts";
-import { prepareSnapshot, removeSnapshot } from "./prepare-snapshot.ts";
+import { prepareSnapshot, removeSnapshot, snapshotKeyOf } from "./prepare-snapshot.ts";
 import { processFailure } from "./process-failure.ts";
 import { runtimeSpec } from "./spec.ts";
 import { openStartLease, removeStartLease } from "./start-lease.ts";
@@ -38,14 +41,17 @@ export type StartDeps = {
   readonly seccomp: SeccompProfile;
 };
 
-/** From nothing to a started process. What it made is taken away again when a step fails. */
+/** From nothing, or from what stands by, to a started process. What it made is taken away again when a step fails. */
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
   const bare = deps.containerd.namespace(deps.namespace);
   try {
+    const standing = plan.standby === true ? await whatStandsBy(deps, bare, plan, signal) : undefined;
+    if (standing !== undefined) return await runStanding(deps, bare, plan, standing, signal);
     const mounts = await makeContainer(deps, bare, plan, signal);
     await run(deps, bare, plan, mounts, signal);
   } catch (error) {
     await clearMachine(bare, deps.settings, plan, AbortSignal.timeout(15_000));
+    await removeStandingNetwork(deps.settings, plan, AbortSignal.timeout(15_000));
     await detachNetwork(deps.settings, deps.network, plan.id, AbortSignal.timeout(15_000));
     throw asStartError(plan, error);
   }
@@ -88,35 +94,98 @@ async function makeContainer(
   // before the image is looked at, and before an earlier container lets go of it
   await using lease = await openStartLease(containerd, namespace, plan, signal);
   const [inputs] = await allDone([gather(deps, bare, plan, signal), clearContainer(bare, settings, plan, signal)]);
-  const { mounts, spec } = await prepare(deps, lease.namespace, plan, inputs, signal);
-  await createContainer(lease.namespace, settings, { plan, spec, idMapping }, signal);
+  const make = async (): Promise<readonly Mount[]> => {
+    const { mounts, spec } = await prepare(deps, lease.namespace, plan, inputs, signal);
+    await createContainer(lease.namespace, settings, { plan, spec, idMapping }, signal);
+    return mounts;
+  };
+  const [mounts] = await allDone([make(), plan.standby === true ? connectStanding(deps, plan, signal) : undefined]);
   return mounts;
 }
 
+type Standing = { readonly container: Container; readonly mounts: readonly Mount[] };
+
+/** What a machine that was stopped keeps for its next start, if all of it is there and as it would be made now. */
+async function whatStandsBy(
+  deps: StartDeps,
+  bare: ContainerdNamespace,
+  plan: MachinePlan,
+  signal: AbortSignal,
+): Promise<Standing | undefined> {
+  const { settings, network } = deps;
+  const [found, attached] = await allDone([
+    orUndefined(bare.containers.get({ id: plan.id }, { signal })),
+    standsAttached(settings, network, plan),
+  ]);
+  const container = found?.container;
+  if (!attached || container === undefined || !standsBy(container) || !isDeepStrictEqual(planOf(container), plan)) return undefined;
+  const [inputs, snapshot] = await allDone([
+    gather(deps, bare, plan, signal),
+    orUndefined(bare.snapshots.mounts({ snapshotter: settings.containerd.snapshotter, key: snapshotKeyOf(plan.id) }, { signal })),
+    endProcess(bare, settings, plan, signal),
+  ]);
+  if (snapshot === undefined) return undefined;
+  const spec = await specOf(deps, plan, inputs, snapshot.mounts);
+  return hasSpec(container, spec) ? { container, mounts: snapshot.mounts } : undefined;
+}
+
+async function runStanding(
+  deps: StartDeps,
+  bare: ContainerdNamespace,
+  plan: MachinePlan,
+  { container, mounts }: Standing,
+  signal: AbortSignal,
+): Promise<void> {
+  await allDone([
+    standNoMore(bare, container, signal),
+    createTask(bare, deps.settings, { plan, mounts, idMapping: deps.idMapping }, signal),
+  ]);
+  await bare.tasks.start({ containerId: plan.id }, { signal });
+}
+
+/** A network namespace of its own, with the machine's addresses, to be joined by its process. */
+async function connectStanding(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
+  const { settings, network } = deps;
+  if (await standsAttached(settings, network, plan)) return;
+  const netns = await makeStandingNetwork(settings, plan, signal);
+  await recordStandingNetwork(settings, plan, await connect(deps, plan, netns, signal));
+}
+
 async function prepare(
-  { settings, idMapping, seccomp }: StartDeps,
+  deps: StartDeps,
   ctr: ContainerdNamespace,
   plan: MachinePlan,
-  { image, nameFiles }: Inputs,
+  inputs: Inputs,
   signal: AbortSignal,
 ): Promise<{ readonly mounts: readonly Mount[]; readonly spec: RuntimeSpec }> {
-  const mounts = await prepareSnapshot(ctr, settings.containerd.snapshotter, { plan, chainId: image.chainId, idMapping }, signal);
+  const { settings, idMapping } = deps;
+  const { chainId } = inputs.image;
+  const mounts = await prepareSnapshot(ctr, settings.containerd.snapshotter, { plan, chainId, idMapping }, signal);
+  return { mounts, spec: await specOf(deps, plan, inputs, mounts) };
+}
+
+async function specOf(
+  { settings, idMapping, seccomp }: StartDeps,
+  plan: MachinePlan,
+  { image, nameFiles }: Inputs,
+  mounts: readonly Mount[],
+): Promise<RuntimeSpec> {
   const user = await resolveImageUser(image.user, {
     passwd: () => readLayerFile(mounts, "/etc/passwd"),
     group: () => readLayerFile(mounts, "/etc/group"),
   });
   if (plan.isolation === "sandboxed") checkMapped(user, idMapping);
-  const spec = runtimeSpec({
+  return runtimeSpec({
     plan,
     image,
     user,
     idMapping,
     cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
     nameFiles,
+    ...(plan.standby === true ? { networkFile: instancePaths.machineNetwork(settings, plan.org, plan.id) } : {}),
     seccomp: plan.isolation === "sandboxed" ? seccomp : undefined,
     kernel: readKernel(),
   });
-  return { mounts, spec };
 }
 
 async function run(
@@ -126,16 +195,24 @@ async function run(
   mounts: readonly Mount[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { settings, network, idMapping, addressClaims } = deps;
+  const pid = await createTask(ctr, deps.settings, { plan, mounts, idMapping: deps.idMapping }, signal);
+  if (plan.standby !== true) await connect(deps, plan, `/proc/${pid}/ns/net`, signal);
+  await ctr.tasks.start({ containerId: plan.id }, { signal });
+}
+
+type Connected = { readonly port: string; readonly addresses: MachineAddresses };
+
+/** The addresses that it had, or others, for a network namespace without any. */
+async function connect(deps: StartDeps, plan: MachinePlan, netns: string, signal: AbortSignal): Promise<Connected> {
+  const { settings, network, addressClaims } = deps;
   const { org, id } = plan;
-  const pid = await createTask(ctr, settings, { plan, mounts, idMapping }, signal);
   const earlier = await readAddresses(settings, org, id);
   using claim = await addressClaims.claim(network, id, earlier);
   const { addresses, reservedBefore } = claim;
   if (!isDeepStrictEqual(addresses, earlier)) await writeAddresses(settings, org, id, addresses);
   if (reservedBefore) await detachNetwork(settings, network, id, signal);
-  await attachNetwork(settings, network, { id, pid, addresses }, signal);
-  await ctr.tasks.start({ containerId: id }, { signal });
+  const port = await attachNetwork(settings, network, { id, netns, addresses }, signal);
+  return { port, addresses };
 }
 
 /** Takes away process, container, snapshot and a start's lease, in whatever half-made state they are. */

@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { orgNamespace } from "../config/paths.ts";
+import { instancePaths, orgNamespace } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { cgroupDirs, emptyCgroup, instanceCgroup, removeCgroup } from "./cgroup.ts";
@@ -11,6 +11,7 @@ import { loadRules } from "./network/load-rules.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { guardTable } from "./network/port-guard.ts";
 import { tableName } from "./network/ruleset.ts";
+import { unmountNetwork } from "./network/standing-network.ts";
 import { ProgramError, runProgram } from "./run-program.ts";
 import { stopTask } from "./stop-task.ts";
 
@@ -35,6 +36,7 @@ export async function teardownHost(settings: Settings, signal: AbortSignal): Pro
   await step(() => emptyCgroup(instanceCgroup(settings.instance), 20_000, signal));
   await step(() => removeCgroup(instanceCgroup(settings.instance)));
   await step(removeEmptyParents);
+  for (const file of await standingNetworks(settings)) await step(() => unmountNetwork(file, signal));
   for (const network of networks) await step(() => removeBridge(network.bridge, signal));
   await step(() => removeTable(settings, signal));
   if (!(await otherInstancesRoute())) await step(() => restoreForwarding(settings));
@@ -52,6 +54,11 @@ async function stopMachinesOf(settings: Settings, org: string, signal: AbortSign
   const { containers } = await ctr.containers.list({}, { signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) });
   const ours = containers.filter((container) => planOf(container) !== undefined);
   await Promise.all(ours.map(({ id }) => stopTask(ctr, id, { signal: "SIGTERM", timeoutMs: politeMs }, signal)));
+}
+
+async function standingNetworks(settings: Settings): Promise<readonly string[]> {
+  const entries = await readdir(instancePaths.machineNetworks(settings), { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => !entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name));
 }
 
 async function removeBridge(bridge: string, signal: AbortSignal): Promise<void> {

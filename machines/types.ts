@@ -16,6 +16,8 @@ export type MachinePlan = {
   /** `sandboxed` is what every app gets; `privileged` is for the builder alone */
   readonly isolation: "sandboxed" | "privileged";
   readonly mounts: readonly BindMount[];
+  /** its network, container and a fresh root filesystem are kept ready while it is stopped: a start is then that of its process */
+  readonly standby?: boolean;
   readonly limits: { readonly memoryMb: number; readonly cpus: number; readonly pids: number };
   /** beside `_api.internal` and the registry's image host, which every machine of an org knows */
   readonly hosts: readonly { readonly name: string; readonly address: string }[];

@@ -26,14 +26,16 @@ export async function idleCost(pid: number): Promise<IdleCost> {
   return { shim, buildkitdMib: mib(treeOf(pid)), shimMib: mib([shim]), cpuMsPerSecond };
 }
 
-/** Whether both end, within a second after they were told to. */
+/** Whether both end, within a second after they were told to. What waits for its parent to take note of that has ended: it holds nothing. */
 export async function isGone(pid: number, shim: number): Promise<boolean> {
   for (let polls = 0; polls < 100; polls++) {
-    if (!existsSync(`/proc/${pid}`) && !existsSync(`/proc/${shim}`)) return true;
+    if ([pid, shim].every(hasEnded)) return true;
     await sleep(10);
   }
   return false;
 }
+
+const hasEnded = (pid: number): boolean => !existsSync(`/proc/${pid}`) || statusOf(pid, "State").startsWith("Z");
 
 function statusOf(pid: number, field: string): string {
   return new RegExp(`^${field}:\\s+(.*)$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";

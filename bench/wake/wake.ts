@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { builderMachineId } from "../../builder/names.ts";
 import { rounded } from "../median.ts";
@@ -19,6 +20,7 @@ export async function run(args: readonly string[]): Promise<Record<string, unkno
   await using host = await openWakeHost([org, freshOrg], signal);
   const { builders } = host;
   const wake = async (from: string, of = org): Promise<number> => {
+    await settled();
     const startedAtMs = performance.now();
     const { wokenFrom } = await builders.wake(of, { signal });
     const tookMs = performance.now() - startedAtMs;
@@ -33,9 +35,9 @@ export async function run(args: readonly string[]): Promise<Record<string, unkno
   const ways: Readonly<Record<string, () => Promise<number>>> = {
     suspended: async () => (await builders.suspend(org, signal), wake("suspended")),
     stopped: async () => (await builders.sleep(org, signal), wake("stopped")),
-    "by hand": () => byHand.start(signal),
+    "by hand": async () => (await settled(), byHand.start(signal)),
     cold: async () => (await builders.discard(org, { dropCache: true, force: false }, signal), wake("absent")),
-    "by hand, no cache": async () => (await byHand.dropCache(), byHand.start(signal)),
+    "by hand, no cache": async () => (await byHand.dropCache(), await settled(), byHand.start(signal)),
   };
   const figures: Record<string, number[]> = {};
   const rounds = Number(values.rounds);
@@ -65,6 +67,9 @@ export async function run(args: readonly string[]): Promise<Record<string, unkno
     idle: await measureIdle(host, signal),
   };
 }
+
+/** Nobody wants a builder in the moment after its end, while containerd still clears away behind it. */
+const settled = (): Promise<void> => sleep(500);
 
 async function measureIdle({ builders, machines }: WakeHost, signal: AbortSignal): Promise<Record<string, unknown>> {
   await builders.wake(org, { signal });

@@ -1,15 +1,23 @@
+import { execFile } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cacheUsage } from "../../../builder/cache-usage.ts";
 import { openBuildkit } from "../../../builder/buildkit/client.ts";
 import type { Builders } from "../../../builder/builders.ts";
 import { ensureBuilderImage } from "../../../builder/image.ts";
 import { builderPlan } from "../../../builder/machine-plan.ts";
-import { instancePaths } from "../../../config/paths.ts";
+import { builderMachineId } from "../../../builder/names.ts";
+import { instancePaths, orgNamespace } from "../../../config/paths.ts";
 import { createMachines } from "../../../machines/machines.ts";
+import { snapshotKeyOf } from "../../../machines/prepare-snapshot.ts";
 import { type BuilderLab, openBuilderLab } from "./builder-lab.ts";
+import { enterMachine } from "./enter-machine.ts";
+
+const run = promisify(execFile);
 
 const signal = AbortSignal.timeout(280_000);
 
@@ -86,6 +94,51 @@ describe("a frozen builder", () => {
     await builders.suspend(org, signal);
     expect(await builders.sleep(org, signal)).toBe(true);
     expect(await stateOf()).toBe("stopped");
+  });
+});
+
+describe("a stopped builder", () => {
+  const network = () => instancePaths.machineNetwork(builder.settings, org, builderMachineId);
+
+  it("has no process, wakes in the network that it had, and finds nothing of what it wrote beside its cache", async () => {
+    await builders.wake(org, { signal });
+    const { pid, address } = (await builder.machine())!;
+    await enterMachine(pid!, "echo mine > /root/mine && echo mine > /var/lib/buildkit/mine");
+    const { ino } = statSync(`/proc/${pid}/ns/net`);
+    expect(await builders.sleep(org, signal)).toBe(true);
+    expect(await builder.programs()).toEqual([]);
+    expect(statSync(network()).ino).toBe(ino);
+
+    expect((await builders.wake(org, { signal })).wokenFrom).toBe("stopped");
+    const woken = (await builder.machine())!;
+    expect(woken.address).toBe(address);
+    expect(statSync(`/proc/${woken.pid}/ns/net`).ino).toBe(ino);
+    const { stdout } = await enterMachine(woken.pid!, "ls /root; ls /var/lib/buildkit/mine");
+    expect(stdout).toBe("/var/lib/buildkit/mine\n");
+  });
+
+  it.each([
+    ["its link was taken away", () => run("nsenter", [`--net=${network()}`, "ip", "link", "delete", "eth0"])],
+    ["its network was", () => run("umount", [network()])],
+    [
+      "its root filesystem was",
+      async () => {
+        const ctr = builder.lab.containerd.namespace(orgNamespace(org));
+        const { snapshotter } = builder.settings.containerd;
+        await ctr.snapshots.remove({ snapshotter, key: snapshotKeyOf(builderMachineId) }, { signal });
+      },
+    ],
+  ])("wakes and builds with its cache when %s", async (_what, takeAway) => {
+    await builders.sleep(org, signal);
+    await takeAway();
+    await buildsWithCache((await builders.wake(org, { signal })).address);
+  });
+
+  it("takes its network with it when it is removed", async () => {
+    await builders.sleep(org, signal);
+    expect(existsSync(network())).toBe(true);
+    await builders.discard(org, { dropCache: false, force: true }, signal);
+    expect(existsSync(network())).toBe(false);
   });
 });
 

@@ -110,6 +110,13 @@ describe("a sandboxed machine's spec", () => {
 });
 
 describe("a privileged machine's spec", () => {
+  test("joins the network that stands ready for it, and no other namespace", () => {
+    const { namespaces } = runtimeSpec(
+      input({ plan: { ...plan, isolation: "privileged" }, seccomp: undefined, networkFile: "/run/slipway/networks/acme/builder" }),
+    ).linux;
+    expect(namespaces.filter((each) => each.path !== undefined)).toEqual([{ type: "network", path: "/run/slipway/networks/acme/builder" }]);
+  });
+
   const spec = runtimeSpec(input({ plan: { ...plan, isolation: "privileged" }, seccomp: undefined }));
 
   test("may do what running build steps takes, has no device of the host, and no user namespace", () => {
