@@ -4,11 +4,13 @@ import type { SpecInput } from "./spec.ts";
 
 /** What of the kernel a spec depends on; does not change while the host runs. */
 export function readKernel(): SpecInput["kernel"] {
+  const cgroup2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
   return {
     capabilities: BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!}`),
     cpuCount: Math.max(cpus().length, availableParallelism()),
     maxOpenFiles: maxOpenFiles(),
-    swapAccounting: existsSync("/sys/fs/cgroup/cgroup.controllers") || existsSync("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"),
+    swapAccounting: cgroup2 || existsSync("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"),
+    cgroupVersion: cgroup2 ? 2 : 1,
   };
 }
 

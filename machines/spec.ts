@@ -1,3 +1,4 @@
+import { builderSeccomp } from "./builder-seccomp.ts";
 import { builderCapabilities, sandboxedCapabilities } from "./capabilities.ts";
 import type { IdMapping } from "./id-mapping.ts";
 import type { ImageConfig } from "./image-config.ts";
@@ -16,14 +17,15 @@ export type SpecInput = {
   readonly nameFiles: readonly SpecMount[];
   /** the network namespace to join; absent: a new one */
   readonly networkFile?: string;
-  /** absent only for a privileged machine */
-  readonly seccomp: SeccompProfile | undefined;
+  /** of a sandboxed machine */
+  readonly seccomp: SeccompProfile;
   readonly kernel: {
     /** what this host's root may do; within a container of CI that is not everything */
     readonly capabilities: bigint;
     readonly cpuCount: number;
     readonly swapAccounting: boolean;
     readonly maxOpenFiles: number;
+    readonly cgroupVersion: 1 | 2;
   };
 };
 
@@ -37,7 +39,6 @@ export function runtimeSpec(input: SpecInput): RuntimeSpec {
 }
 
 function sandboxedSpec(input: SpecInput): RuntimeSpec {
-  if (input.seccomp === undefined) throw new TypeError("A sandboxed machine needs a seccomp profile");
   return {
     ...base(input, sandboxedCapabilities),
     linux: {
@@ -65,6 +66,7 @@ function privilegedSpec(input: SpecInput): RuntimeSpec {
         each.type === "network" && input.networkFile !== undefined ? { ...each, path: input.networkFile } : each,
       ),
       resources: resourcesOf(input),
+      seccomp: builderSeccomp(input.seccomp, { bpf: input.kernel.cgroupVersion === 2 }),
       maskedPaths: [],
       readonlyPaths: [],
     },

@@ -183,7 +183,7 @@ async function specOf(
     cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
     nameFiles,
     ...(plan.standby === true ? { networkFile: instancePaths.machineNetwork(settings, plan.org, plan.id) } : {}),
-    seccomp: plan.isolation === "sandboxed" ? seccomp : undefined,
+    seccomp,
     kernel: readKernel(),
   });
 }

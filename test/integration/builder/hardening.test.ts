@@ -1,7 +1,14 @@
-import { readFileSync, readlinkSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { constants } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { builderMachineId } from "../../../builder/names.ts";
+import { orgNamespace } from "../../../config/paths.ts";
 import { enterMachine } from "./enter-machine.ts";
 import { type BuilderLab, openBuilderLab } from "./builder-lab.ts";
+import { buildCallProbe } from "./probe-calls.ts";
+
+const { EPERM } = constants.errno;
 
 const signal = AbortSignal.timeout(280_000);
 
@@ -66,6 +73,21 @@ describe("a build step", () => {
   });
 });
 
+it("keeps device nodes, setuid programs, owners and deletions from layer to layer", async () => {
+  const { lines: told } = await builder.build(
+    address,
+    `RUN mknod /node c 1 3 && cp /bin/busybox /su && chmod 4755 /su && touch /theirs && chown 1000:2000 /theirs && touch /gone && mkdir /emptied && touch /emptied/old
+RUN rm /gone && rm -r /emptied && mkdir /emptied
+RUN stat -c '%n %F %t:%T %a %u:%g' /node /su /theirs; ls /emptied; ls /gone 2>&1 || true
+`,
+  );
+  expect(told).toContain("/node character special file 1:3 644 0:0");
+  expect(told).toContain("/su regular file 0:0 4755 0:0");
+  expect(told).toContain("/theirs regular empty file 0:0 644 1000:2000");
+  expect(told.some((line) => line.includes("old"))).toBe(false);
+  expect(told.find((line) => line.includes("/gone"))).toMatch(/No such file/);
+});
+
 describe("the builder's machine", () => {
   it("lacks what runs no builds", async () => {
     const { pid } = (await builder.machine())!;
@@ -73,6 +95,23 @@ describe("the builder's machine", () => {
     const bounding = /^CapBnd:\s+(\w+)$/m.exec(status)![1]!;
     // DAC_READ_SEARCH, SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_TIME, SYSLOG
     for (const number of [2, 16, 17, 22, 25, 34]) expect(capability(bounding, number)).toBe(0n);
+  });
+
+  it("is filtered: calls that running builds does not take are refused, also those that this host's root may make", async () => {
+    const { lab, org } = builder;
+    const { pid } = (await builder.machine())!;
+    expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(/^Seccomp:\s+2$/m);
+    await using probe = await buildCallProbe();
+    const ctr = [path.join(inject("toolsBinDir"), "ctr"), "-a", lab.containerd.socket, "-n", orgNamespace(org)] as const;
+    const [outside, inside] = [await probe.onHost(), await probe.inMachine({ pid: pid!, ctr, id: builderMachineId })];
+    const refused = Object.keys(inside).filter((call) => inside[call] === EPERM);
+    const never = ["init_module", "finit_module", "delete_module", "kexec_load", "open_by_handle_at", "userfaultfd", "perf_event_open"];
+    const nor = ["io_uring_setup", "fanotify_init", "quotactl", "swapon", "syslog", "add_key", "request_key", "keyctl", "reboot", "acct"];
+    const onCgroup1 = existsSync("/sys/fs/cgroup/cgroup.controllers") ? [] : ["bpf"];
+    expect(refused.toSorted()).toEqual([...never, ...nor, "settimeofday", ...onCgroup1].toSorted());
+    // it is not the arguments, and not the lack of a capability alone
+    const givenToRoot = ["open_by_handle_at", "userfaultfd", "perf_event_open", "fanotify_init", "add_key", "keyctl", "bpf"];
+    for (const call of givenToRoot) expect(outside[call], call).not.toBe(EPERM);
   });
 
   it("cannot open a device of the host, though it may make nodes for the images it unpacks", async () => {

@@ -27,6 +27,9 @@ const image: ImageConfig = {
   chainId: "sha256:00",
 };
 
+const clone3 = { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38 };
+const seccomp = { defaultAction: "SCMP_ACT_ERRNO", syscalls: [{ names: ["read"], action: "SCMP_ACT_ALLOW" }, clone3] };
+
 function input(overrides: Partial<SpecInput> = {}): SpecInput {
   return {
     plan,
@@ -35,8 +38,8 @@ function input(overrides: Partial<SpecInput> = {}): SpecInput {
     idMapping: idMappingOf("00000001", 3),
     cgroupsPath: "/slipway/00000001/acme/web-app-0-v1",
     nameFiles: [],
-    seccomp: { defaultAction: "SCMP_ACT_ERRNO" },
-    kernel: { capabilities: 0x1ff_ffff_ffffn, cpuCount: 2, swapAccounting: true, maxOpenFiles: 1_048_576 },
+    seccomp,
+    kernel: { capabilities: 0x1ff_ffff_ffffn, cpuCount: 2, swapAccounting: true, maxOpenFiles: 1_048_576, cgroupVersion: 1 },
     ...overrides,
   };
 }
@@ -66,9 +69,8 @@ describe("a sandboxed machine's spec", () => {
     expect(spec.process.noNewPrivileges).toBe(true);
   });
 
-  test("is not made without a seccomp profile", () => {
-    expect(spec.linux.seccomp).toEqual({ defaultAction: "SCMP_ACT_ERRNO" });
-    expect(() => runtimeSpec(input({ seccomp: undefined }))).toThrow(/seccomp/);
+  test("has the seccomp profile as it is", () => {
+    expect(spec.linux.seccomp).toEqual(seccomp);
   });
 
   test("denies all devices, hides the host's files and mounts sysfs and cgroups read-only", () => {
@@ -112,12 +114,23 @@ describe("a sandboxed machine's spec", () => {
 describe("a privileged machine's spec", () => {
   test("joins the network that stands ready for it, and no other namespace", () => {
     const { namespaces } = runtimeSpec(
-      input({ plan: { ...plan, isolation: "privileged" }, seccomp: undefined, networkFile: "/run/slipway/networks/acme/builder" }),
+      input({ plan: { ...plan, isolation: "privileged" }, networkFile: "/run/slipway/networks/acme/builder" }),
     ).linux;
     expect(namespaces.filter((each) => each.path !== undefined)).toEqual([{ type: "network", path: "/run/slipway/networks/acme/builder" }]);
   });
 
-  const spec = runtimeSpec(input({ plan: { ...plan, isolation: "privileged" }, seccomp: undefined }));
+  const spec = runtimeSpec(input({ plan: { ...plan, isolation: "privileged" } }));
+
+  test("adds to the seccomp profile what builds take, and programs of the kernel only where cgroups are made of them", () => {
+    const namesOf = (profile: typeof spec.linux.seccomp) => (profile!.syscalls as (typeof clone3)[]).flatMap(({ names }) => names);
+    expect(spec.linux.seccomp).toMatchObject({ defaultAction: "SCMP_ACT_ERRNO" });
+    expect(namesOf(spec.linux.seccomp)).toEqual(expect.arrayContaining(["read", "mount", "pivot_root", "clone3"]));
+    // one rule for a call: libseccomp takes the first
+    expect(spec.linux.seccomp!.syscalls).not.toContainEqual(clone3);
+    expect(namesOf(spec.linux.seccomp)).not.toContain("bpf");
+    const kernel = { ...input().kernel, cgroupVersion: 2 as const };
+    expect(namesOf(runtimeSpec(input({ kernel, plan: { ...plan, isolation: "privileged" } })).linux.seccomp)).toContain("bpf");
+  });
 
   test("may do what running build steps takes, has no device of the host, and no user namespace", () => {
     expect(spec.linux.namespaces).not.toContainEqual({ type: "user" });
