@@ -9,6 +9,7 @@ import type { OrgNetwork } from "../types.ts";
 import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { firstHostPart, hostPartOf, machineAddresses, type MachineAddresses, nextHostPart } from "./address-plan.ts";
 import { readReservations } from "./reservations.ts";
+import { restingHostParts, restMs } from "./resting.ts";
 
 /** Addresses that nobody else is given until the claim ends; by then they are reserved. */
 export type AddressClaim = Disposable & {
@@ -18,7 +19,7 @@ export type AddressClaim = Disposable & {
 };
 
 export type AddressClaims = {
-  /** Those the machine had, when no other has them; else those that were given out the longest ago. */
+  /** Those the machine had, when no other has them; else those that were given out the longest ago, and have rested since they came back. */
   claim(network: OrgNetwork, machineId: string, earlier: MachineAddresses | undefined): Promise<AddressClaim>;
 };
 
@@ -39,7 +40,7 @@ export function createAddressClaims(settings: Settings): AddressClaims {
       isDeepStrictEqual(machineAddresses(network, kept), earlier) &&
       !isClaimed(kept) &&
       [...(reservations.get(kept) ?? [])].every((id) => id === machineId);
-    const hostPart = keeps ? kept : await next(network, (candidate) => !isClaimed(candidate) && !reservations.has(candidate));
+    const hostPart = keeps ? kept : await unused(network, (candidate) => !isClaimed(candidate) && !reservations.has(candidate));
     const addresses = machineAddresses(network, hostPart);
     claimed.add(addresses.ipv4);
     return {
@@ -49,6 +50,11 @@ export function createAddressClaims(settings: Settings): AddressClaims {
     };
   }
 
+  async function unused(network: OrgNetwork, isFree: (hostPart: number) => boolean): Promise<number> {
+    const resting = await restingHostParts(settings, network);
+    return await next(network, (candidate) => isFree(candidate) && !resting.has(candidate));
+  }
+
   async function next(network: OrgNetwork, isFree: (hostPart: number) => boolean): Promise<number> {
     const file = path.join(instancePaths.cniState(settings), `${network.bridge}.last`);
     const last = Number(await readFile(file, "utf8").catch(() => firstHostPart - 1));
@@ -56,7 +62,7 @@ export function createAddressClaims(settings: Settings): AddressClaims {
     if (hostPart === undefined) {
       throw new MachineError(
         "NETWORK_FAILED",
-        `Cannot find a free address in ${network.subnetIpv4} of org "${network.org}": all are taken`,
+        `Cannot find a free address in ${network.subnetIpv4} of org "${network.org}": all are taken, or were until less than ${restMs / 60_000} minutes ago`,
       );
     }
     await writeFileAtomic(file, `${hostPart}\n`);

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
-import { readFile, readdir, writeFile } from "node:fs/promises";
+import { readFile, readdir, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { instancePaths } from "../../../config/paths.ts";
 import { machineMac } from "../../../machines/network/address-plan.ts";
+import { restMs } from "../../../machines/network/resting.ts";
 import type { MachineState } from "../../../machines/types.ts";
 import { isAlive, page } from "./support/observe.ts";
 import { kill, openWebLab, type WebLab } from "./support/web-lab.ts";
@@ -41,7 +42,7 @@ test("an address is given to no other machine while the one that had it is stopp
   expect(held.filter((file) => /^10\.|^fd/.test(file))).toEqual([]);
 });
 
-test("an address is not given out again until all others were, whoever woke in between, and then with the same link address", async () => {
+test("an address is not given out again until all others were and it has rested, and then with the same link address", async () => {
   const macOf = ({ pid }: MachineState) => readFileSync(`/proc/${pid}/root/sys/class/net/eth0/address`, "utf8").trim();
   const sleeper = await lab.start("wakes");
   const first = await lab.start("first");
@@ -55,12 +56,19 @@ test("an address is not given out again until all others were, whoever woke in b
 
   const { bridge } = await lab.machines.ensureNetwork(lab.org, signal);
   const hostPart = Number(first.address!.split(".")[3]);
-  await writeFile(path.join(instancePaths.cniState(lab.settings), `${bridge}.last`), `${hostPart - 1}`);
+  const itIsNextsTurn = () => writeFile(path.join(instancePaths.cniState(lab.settings), `${bridge}.last`), `${hostPart - 1}`);
+  await itIsNextsTurn();
+  const early = await lab.start("early");
+  expect(early.address).not.toBe(first.address);
+
+  const rested = new Date(Date.now() - restMs);
+  await utimes(path.join(instancePaths.cniState(lab.settings), `${bridge}.resting`, `${hostPart}`), rested, rested);
+  await itIsNextsTurn();
   const third = await lab.start("third");
   expect(third.address).toBe(first.address);
   expect(macOf(third)).toBe(mac);
   expect(macOf(third)).toBe(machineMac({ ipv4: third.address!, ipv6: "" }));
-  for (const id of ["wakes", "second", "third"]) await lab.remove(id);
+  for (const id of ["wakes", "second", "early", "third"]) await lab.remove(id);
 });
 
 test("machines that start at once have addresses of their own", async () => {
