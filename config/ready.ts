@@ -3,7 +3,7 @@ import nodeModule from "node:module";
 import path from "node:path";
 
 /** The Slipway processes of a host, by the name that logs, pid files and `doctor` use. */
-export const processNames = ["s3", "temporal", "containerd", "registry", "mirror", "router", "control", "host"] as const;
+export const processNames = ["s3", "temporal", "containerd", "registry", "mirror", "router", "resolver", "control", "host"] as const;
 export type ProcessName = (typeof processNames)[number];
 
 export const readyFile = (runDir: string, name: ProcessName): string => path.join(runDir, `${name}.ready`);

@@ -46,6 +46,7 @@ const ownModules = {
   registry: { module: "registry/main", after: ["s3"] },
   mirror: { module: "mirror/main", after: ["containerd"] },
   router: { module: "machines/router/main", after: [] },
+  resolver: { module: "machines/resolver/main", after: [] },
   control: { module: "workers/control", after: ["temporal"] },
   host: { module: "workers/host", after: ["temporal", "containerd"] },
 } as const satisfies Partial<Record<ProcessName, { module: string; after: ProcessName[] }>>;

@@ -16,7 +16,7 @@ export async function writeNameFiles(settings: Settings, network: OrgNetwork, pl
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const files: Record<string, string> = {
     "/etc/hosts": hostsFile(settings.registry.imageHost, network, plan),
-    "/etc/resolv.conf": resolvConf(await hostNameservers()),
+    "/etc/resolv.conf": resolvConf(network),
     "/etc/hostname": `${hostnameOf(plan.id)}\n`,
   };
   const ca = await mirrorCa(settings);
@@ -39,7 +39,10 @@ async function mirrorCa(settings: Settings): Promise<string | undefined> {
   });
 }
 
-/** The machine's own name leads to its own loopback: its address is not known before its network namespace is. */
+/**
+ * The mirror's names stand here, too, so that pushes and pulls need no resolver. The machine's own name leads to its own loopback: its
+ * address is not known before its network namespace is.
+ */
 export function hostsFile(imageHost: string, network: OrgNetwork, plan: Pick<MachinePlan, "id" | "hosts">): string {
   const mirrorNames = [...new Set([apiHostname, imageHostName(imageHost)])].join(" ");
   return [
@@ -53,21 +56,10 @@ export function hostsFile(imageHost: string, network: OrgNetwork, plan: Pick<Mac
   ].join("\n");
 }
 
-export function resolvConf(nameservers: readonly string[]): string {
-  return [...nameservers.map((address) => `nameserver ${address}`), "options timeout:2 attempts:2", ""].join("\n");
-}
-
-/** Those of the host that a machine can reach too: a stub resolver on the host's loopback is passed by (systemd-resolved says its own elsewhere). */
-async function hostNameservers(): Promise<readonly string[]> {
-  for (const file of ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]) {
-    const text = await readFile(file, "utf8").catch(() => "");
-    const found = reachableNameservers(text);
-    if (found.length > 0) return found;
-  }
-  return [];
-}
-
-export function reachableNameservers(resolvConfText: string): readonly string[] {
-  const addresses = [...resolvConfText.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((match) => match[1]!);
-  return addresses.filter((address) => !address.startsWith("127.") && address !== "::1" && !address.includes("%"));
+/**
+ * Its org's resolver and no other: musl asks all at once and believes the first, and those of the host know none of the org's names. Who
+ * is not answered, because the resolver is just being started again, asks anew.
+ */
+export function resolvConf({ gatewayIpv4 }: Pick<OrgNetwork, "gatewayIpv4">): string {
+  return `nameserver ${gatewayIpv4}\noptions timeout:3 attempts:3\n`;
 }

@@ -7,8 +7,8 @@ export function tableName(instance: string): string {
 
 /**
  * The whole nftables table of an instance as one transaction for `nft -f`, however often it is loaded. Of a machine it lets pass:
- * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's ports on its gateway. Chains of others are not
- * overruled: `accept` ends this table's chain only, `drop` is final.
+ * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's ports and to DNS on its gateway. Chains of others
+ * are not overruled: `accept` ends this table's chain only, `drop` is final.
  */
 export function ruleset(
   instance: string,
@@ -47,9 +47,16 @@ ${lines(networks, ({ bridge }) => [`iifname "${bridge}" oifname "${bridge}" acce
   chain from_machine {
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
 ${lines(networks, spoofed)}
+${lines(networks, toResolver)}
     ct state established,related accept
 ${lines(networks, (network) => toMirror(network, mirrorPorts))}
     drop
+  }
+
+  chain output {
+    type filter hook output priority filter; policy accept;
+    ${whileResolverIsAway("icmp")}
+    ${whileResolverIsAway("icmpv6")}
   }
 
   chain postrouting {
@@ -70,6 +77,26 @@ function toMirror({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork, ports: reado
     `iifname "${bridge}" ip daddr ${gatewayIpv4} tcp dport { ${ports.join(", ")} } accept`,
     `iifname "${bridge}" ip6 daddr ${gatewayIpv6} tcp dport { ${ports.join(", ")} } accept`,
   ];
+}
+
+const dnsPort = 53;
+/** questions of an org's machines over UDP; more than any build asks, and no work for a resolver */
+const dnsRate = "limit rate over 1000/second burst 1000 packets";
+
+/** Before what belongs to a flow that is known: each datagram counts. */
+function toResolver({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork): readonly string[] {
+  return [
+    `iifname "${bridge}" udp dport ${dnsPort} ${dnsRate} drop`,
+    ...["udp", "tcp"].flatMap((protocol) => [
+      `iifname "${bridge}" ip daddr ${gatewayIpv4} ${protocol} dport ${dnsPort} accept`,
+      `iifname "${bridge}" ip6 daddr ${gatewayIpv6} ${protocol} dport ${dnsPort} accept`,
+    ]),
+  ];
+}
+
+/** A machine whose question meets no resolver, because that is just being started again, waits and asks anew instead of failing at once. */
+function whileResolverIsAway(protocol: "icmp" | "icmpv6"): string {
+  return `oifname @bridges ${protocol} type destination-unreachable ${protocol} code port-unreachable drop`;
 }
 
 function lines(networks: readonly OrgNetwork[], rules: (network: OrgNetwork) => readonly string[]): string {

@@ -18,7 +18,7 @@ export function stackChecks(settings: Settings): CheckRun[] {
       if (supervisorPid === undefined) throw new Error("does not run");
       return `pid ${supervisorPid}`;
     }),
-    ...(["registry", "mirror", "router", "control", "host"] as const).map((name) =>
+    ...(["registry", "mirror", "router", "resolver", "control", "host"] as const).map((name) =>
       check(`process ${name}`, fix, async () => await requireProcess(settings, name)),
     ),
     check("registry API", fix, async (signal) => {

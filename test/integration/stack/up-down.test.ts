@@ -39,12 +39,15 @@ test("up on a stack that is up changes nothing", async () => {
   expect(await pids()).toEqual(before);
 });
 
-test.each<ProcessName>(["registry", "mirror", "router", "control", "host", "containerd"])("a killed %s comes back", async (name) => {
-  const killed = stack.kill(name);
-  while ((await pids())[name] === killed) await sleep(20);
-  await untilReady();
-  expect((await stack.status()).processes.find((process) => process.name === name)?.restarts).toBeGreaterThan(0);
-});
+test.each<ProcessName>(["registry", "mirror", "router", "resolver", "control", "host", "containerd"])(
+  "a killed %s comes back",
+  async (name) => {
+    const killed = stack.kill(name);
+    while ((await pids())[name] === killed) await sleep(20);
+    await untilReady();
+    expect((await stack.status()).processes.find((process) => process.name === name)?.restarts).toBeGreaterThan(0);
+  },
+);
 
 test("after its supervisor was killed, up takes over what runs", async () => {
   const before = await pids();

@@ -8,7 +8,7 @@ import {
   nextHostPart,
   orgNetwork,
 } from "../../../machines/network/address-plan.ts";
-import { hostsFile, reachableNameservers, resolvConf } from "../../../machines/network/name-files.ts";
+import { hostsFile, resolvConf } from "../../../machines/network/name-files.ts";
 import { withOrg } from "../../../machines/network/network-registry.ts";
 import { ruleset } from "../../../machines/network/ruleset.ts";
 
@@ -92,6 +92,15 @@ describe("the filter rules", () => {
     expect(text).not.toContain(`iifname "${acme.bridge}" ip daddr 10.87.17.1`);
   });
 
+  test("let an org ask the resolver on its own gateway alone, and count each datagram", () => {
+    const fromMachine = text.slice(text.indexOf("chain from_machine"), text.indexOf("chain output"));
+    expect(fromMachine).toContain(`iifname "${rival.bridge}" ip daddr 10.87.17.1 udp dport 53 accept`);
+    expect(fromMachine).toContain(`iifname "${rival.bridge}" ip6 daddr fd12:3456:789a:11::1 tcp dport 53 accept`);
+    const limit = fromMachine.indexOf(`iifname "${rival.bridge}" udp dport 53 limit rate over`);
+    expect(limit).toBeGreaterThan(-1);
+    expect(limit).toBeLessThan(fromMachine.indexOf("ct state established"));
+  });
+
   test("drop what goes from one org's bridge to another's before anything is let out", () => {
     const forward = text.slice(text.indexOf("chain forward"), text.indexOf("chain input"));
     expect(forward.indexOf('oifname "slw*" drop')).toBeLessThan(forward.indexOf("iifname @bridges accept"));
@@ -112,11 +121,7 @@ describe("the name files", () => {
     expect(text).toContain("10.87.0.9 db\n");
   });
 
-  test("name the host's nameservers but not those on its loopback", () => {
-    const found = reachableNameservers(
-      "nameserver 127.0.0.53\nsearch lan\n nameserver 192.0.2.53\nnameserver ::1\nnameserver fe80::1%eth0\n",
-    );
-    expect(found).toEqual(["192.0.2.53"]);
-    expect(resolvConf(found)).toMatch(/^nameserver 192\.0\.2\.53\n/);
+  test("name the org's resolver alone", () => {
+    expect(resolvConf(rival)).toMatch(/^nameserver 10\.87\.17\.1\noptions [^\n]+\n$/);
   });
 });

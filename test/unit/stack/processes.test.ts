@@ -59,7 +59,7 @@ test("engines that are elsewhere are neither started nor waited for", () => {
   const { databaseFile: _temporal, ...temporal } = settings.temporal;
   const elsewhere = { ...settings, s3, temporal, containerd: { ...settings.containerd, managed: false } };
   const own = stackProcesses(elsewhere, context);
-  expect(own.map(nameOf)).toEqual(["registry", "mirror", "router", "control", "host"]);
+  expect(own.map(nameOf)).toEqual(["registry", "mirror", "router", "resolver", "control", "host"]);
   expect(own.flatMap(({ after }) => after)).toEqual([]);
 });
 

@@ -1,0 +1,29 @@
+/** The process `resolver`: DNS for each org's machines, on its gateway addresses. */
+import { existsSync } from "node:fs";
+import { pino } from "pino";
+import { imageHostName } from "../../config/mirror-ports.ts";
+import { announceReady } from "../../config/ready.ts";
+import { settingsFromEnvironment } from "../../config/settings.ts";
+import { networksOf, readNetworkRegistry } from "../network/network-registry.ts";
+import { createHostServers } from "./host-servers.ts";
+import { openResolver } from "./resolver.ts";
+import { createZones } from "./zones.ts";
+
+const log = pino({ name: "resolver" });
+const settings = settingsFromEnvironment();
+
+const resolver = await openResolver({
+  networks: async () => networksOf(settings, await readNetworkRegistry(settings)),
+  isUp: ({ bridge }) => existsSync(`/sys/class/net/${bridge}`),
+  zone: createZones(settings),
+  imageHostName: imageHostName(settings.registry.imageHost),
+  forwarder: { servers: createHostServers() },
+  onChange: (change) => log.info(change, "changed"),
+});
+announceReady(settings.runDir, "resolver");
+log.info({ serving: resolver.serving() }, "serving");
+
+process.once("SIGTERM", () => {
+  log.info("ending");
+  void resolver.close().finally(() => process.exit(0));
+});
