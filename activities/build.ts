@@ -9,6 +9,7 @@ import { openBuildSecrets } from "../config/build-secrets.ts";
 import { runTag } from "../mirror/images/run-tag.ts";
 import { parseRepository } from "../oci/repository.ts";
 import { type MintToken, buildCredentials } from "./build-credentials.ts";
+import { buildOptions } from "./build-options.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import type { BuildActivities, BuildInput, BuildOutput } from "./types.ts";
@@ -25,10 +26,12 @@ export type BuildDeps = {
   readonly mintToken: MintToken;
   /** opens what clients sealed for this host */
   readonly hostKey: KeyObject;
+  /** image that makes SBOMs where a build names none; absent: BuildKit's own */
+  readonly sbomGenerator?: string;
 };
 
 export function createBuildActivities(deps: BuildDeps): BuildActivities {
-  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, hostKey } = deps;
+  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, hostKey, sbomGenerator } = deps;
   return {
     wakeBuilder: ({ org }) =>
       withHeartbeat(async (signal, report) => {
@@ -59,12 +62,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
               secrets: { ...secrets, ...credentials.secrets },
               address: builder.address,
               contextUrl: `http://${mirrorAddress}/v2/${input.source.repository}/blobs/${input.source.digest}`,
-              dockerfile: input.build.dockerfile,
-              ...(input.build.target === undefined ? {} : { target: input.build.target }),
-              buildArgs: input.build.args,
-              labels: { ...input.labels, ...input.build.labels },
-              noCache: input.noCache,
-              ...(input.build.platform === undefined ? {} : { platform: input.build.platform }),
+              ...buildOptions(input, sbomGenerator),
               imageName: image.imageName,
             },
             { signal, onEvent: (event) => (log.write(event), reportStep(event, report)) },

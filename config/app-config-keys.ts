@@ -16,7 +16,7 @@ export const appConfigKeys: KeyTable = {
   ...ignored("restart", "metrics", "experimental", "checks"),
   build: {
     table: {
-      ...read("dockerfile", "build-target", "args", "ignorefile", "platform"),
+      ...read("dockerfile", "build-target", "args", "ignorefile", "platform", "provenance", "sbom"),
       ...ignored("settings", "compression", "compression_level", "compose"),
       builder: { refused: "only Dockerfiles are built; name one with build.dockerfile" },
       buildpacks: { refused: "only Dockerfiles are built; name one with build.dockerfile" },

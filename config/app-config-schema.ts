@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { imageNameRule, imageNameShape, provenanceModes } from "./attestations.ts";
 import { parseDurationMs } from "./duration.ts";
 import { parseMemoryMb } from "./memory-size.ts";
 import { platformRule, platformShape } from "./platform.ts";
@@ -80,6 +81,8 @@ export const appConfigSchema = z.object({
         "build-target": text.optional(),
         args: z.record(variableName, scalarAsText, "expected a table").optional(),
         ignorefile: text.optional(),
+        provenance: z.union([z.boolean(), z.enum(provenanceModes)], 'expected true, false, "min" or "max"').optional(),
+        sbom: z.union([z.boolean(), z.string().regex(imageNameShape)], `expected true, false or ${imageNameRule}`).optional(),
         platform: text.regex(platformShape, `expected ${platformRule}`).optional(),
       },
       "expected a table",

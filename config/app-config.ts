@@ -118,18 +118,11 @@ const defaultCheck = { intervalMs: 500, timeoutMs: 5000, gracePeriodMs: 5000, me
 
 function resolve(toml: AppConfigToml): ResolvedAppConfig {
   const vm = toml.vm?.[0];
-  const target = toml.build?.["build-target"];
-  const platform = toml.build?.platform;
   const command = toml.processes?.app;
   return {
     app: toml.app,
     env: toml.env ?? {},
-    build: {
-      dockerfile: toml.build?.dockerfile ?? "Dockerfile",
-      ...(target === undefined ? {} : { target }),
-      args: toml.build?.args ?? {},
-      ...(platform === undefined ? {} : { platform }),
-    },
+    build: resolveBuild(toml.build ?? {}),
     groups: [
       {
         name: "app",
@@ -143,6 +136,18 @@ function resolve(toml: AppConfigToml): ResolvedAppConfig {
     waitTimeoutMs: toml.deploy?.wait_timeout ?? 300_000,
     killTimeoutMs: toml.kill_timeout ?? 5000,
     killSignal: toml.kill_signal ?? "SIGINT",
+  };
+}
+
+function resolveBuild(build: NonNullable<AppConfigToml["build"]>): ResolvedAppConfig["build"] {
+  const { dockerfile = "Dockerfile", "build-target": target, args = {}, platform, provenance, sbom } = build;
+  return {
+    dockerfile,
+    ...(target === undefined ? {} : { target }),
+    args,
+    ...(platform === undefined ? {} : { platform }),
+    ...(provenance === undefined || provenance === false ? {} : { provenance: provenance === true ? "min" : provenance }),
+    ...(sbom === undefined || sbom === false ? {} : { sbom: sbom === true ? {} : { generator: sbom } }),
   };
 }
 

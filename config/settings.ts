@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
+import { imageNameRule, imageNameShape } from "./attestations.ts";
 import { isOrgName, orgNameRule } from "./org-name.ts";
 
 const port = z.number().int().min(1).max(65535);
@@ -157,6 +158,10 @@ export const settingsSchema = z.strictObject({
     cacheBytes: z.number().int().min(100_000_000).optional(),
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
+    /** false: new caches are begun without a user namespace, for Dockerfiles that make device nodes or use ids above 65,535 */
+    userNamespace: z.boolean().optional(),
+    /** image that makes SBOMs where a build names none; absent: BuildKit's own, of Docker Hub */
+    sbomGenerator: z.string().regex(imageNameShape, `expected ${imageNameRule}`).optional(),
     /** the way to the builders from elsewhere (docs/builder.md, "Reaching it"); absent: none */
     gate: z
       .strictObject({

@@ -82,6 +82,7 @@ const worker = await Worker.create({
       mirrorAddress: mirrorName(settings),
       ensureOrg,
       hostKey: await ensureHostKey(settings),
+      ...(settings.builder.sbomGenerator === undefined ? {} : { sbomGenerator: settings.builder.sbomGenerator }),
       mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
     }),
     ...createImageActivities({

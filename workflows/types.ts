@@ -1,3 +1,4 @@
+import type { ProvenanceMode, SbomRequest } from "../config/attestations.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 
@@ -34,6 +35,9 @@ export type ResolvedAppConfig = {
     readonly labels?: Readonly<Record<string, string>>;
     /** `os/architecture[/variant]`; absent: the builder's own */
     readonly platform?: string;
+    /** attached to the image: how it was built, and what is in it */
+    readonly provenance?: ProvenanceMode;
+    readonly sbom?: SbomRequest;
   };
   readonly groups: readonly MachineGroup[];
   readonly http?: { readonly internalPort: number; readonly checks: readonly HttpCheck[] };

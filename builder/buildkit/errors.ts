@@ -61,6 +61,9 @@ export function solveError({ code, message, line, progress }: SolveEvidence): So
   // when buildkitd ends, it cancels its own steps first
   const interrupted = step === undefined || /context canceled|no active session/.test(step.error ?? "");
   if (interrupted && isConnectionLoss(code, message)) return new BuilderLost(`Lost the builder: ${text}`);
+  // a generator's fault comes up where its document is attached
+  if (message.startsWith("bundle entry "))
+    return new BuildFailed(`Cannot attach what the SBOM generator made: ${text}`, { lastLines: step?.lastLines ?? [] });
   if (step?.name.startsWith("exporting ") === true || message.startsWith("failed to push "))
     return new PushFailed(`Cannot push the image: ${text}`);
   if (step?.name.includes("load remote build context") === true) return new SourceUnavailable(`Cannot fetch the source: ${text}`);

@@ -1,3 +1,5 @@
+import type { ProvenanceMode, SbomRequest } from "../../config/attestations.ts";
+
 /** What to build, as the Dockerfile frontend and the image exporter take it. */
 export type BuildPlan = {
   /** a tar over HTTP; the frontend looks at the bytes, not at the URL, to see that it is one */
@@ -10,6 +12,8 @@ export type BuildPlan = {
   readonly noCache: boolean;
   /** `os/architecture[/variant]`; absent: the builder's own */
   readonly platform?: string;
+  readonly provenance?: ProvenanceMode;
+  readonly sbom?: SbomRequest;
   /** `host/org/app:tag`, pushed there */
   readonly imageName: string;
 };
@@ -24,12 +28,14 @@ export function frontendAttrs(plan: BuildPlan): Record<string, string> {
     ...(plan.target === undefined ? {} : { target: plan.target }),
     ...(plan.platform === undefined ? {} : { platform: plan.platform }),
     ...(plan.noCache ? { "no-cache": "" } : {}),
+    ...(plan.provenance === undefined ? {} : { "attest:provenance": `mode=${plan.provenance}` }),
+    ...(plan.sbom === undefined ? {} : { "attest:sbom": plan.sbom.generator === undefined ? "" : `generator=${plan.sbom.generator}` }),
     ...withPrefix("build-arg:", plan.buildArgs),
     ...withPrefix("label:", plan.labels),
   };
 }
 
-/** No `attest:` attributes are given, so that no provenance and no SBOM is attached: one manifest, no index. */
+/** Without attestations one manifest is pushed, with them an index. */
 export function exporterAttrs(plan: BuildPlan): Record<string, string> {
   return {
     name: plan.imageName,

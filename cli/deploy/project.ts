@@ -5,8 +5,9 @@ import { appNameRule, appNameShape } from "../../config/app-config-schema.ts";
 import { platformRule, platformShape } from "../../config/platform.ts";
 import type { ResolvedAppConfig } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
+import { type AttestationOptions, chooseAttestations } from "./attestations.ts";
 
-export type ProjectOptions = {
+export type ProjectOptions = AttestationOptions & {
   readonly app?: string;
   readonly config?: string;
   readonly env?: readonly string[];
@@ -86,6 +87,7 @@ export function applyOptions(config: ResolvedAppConfig, options: ProjectOptions)
       args: { ...config.build.args, ...pairs("--build-arg", options.buildArg ?? []) },
       ...(options.label === undefined ? {} : { labels: pairs("--label", options.label) }),
       ...(platform === undefined ? {} : { platform }),
+      ...chooseAttestations(options, config.build),
     },
   };
 }

@@ -12,6 +12,8 @@ export function addDeployCommands(program: Command, run: Run): void {
       .option("--build-target <stage>", "stage of the Dockerfile to build")
       .option("--build-arg <name=value>", "argument of the build (repeatable)", collect)
       .option("--platform <os/arch>", "platform to build for; default: the host's own")
+      .option("--provenance [mode]", "attach how the image was built: min (the default mode), max or false")
+      .option("--sbom [generator]", "attach what is in the image: true, generator=IMAGE or false")
       .option("--label <name=value>", "label of the image (repeatable)", collect)
       .option("--build-secret <name[=value]>", "secret of the build; without a value, of the environment (repeatable)", collect)
       .option("--build-secret-file <name=path>", "secret of the build that a file holds (repeatable)", collect)

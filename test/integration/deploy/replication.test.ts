@@ -1,5 +1,8 @@
+import { json } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createRegistryClient } from "../../../config/registry-client.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import { childrenOf, parseManifest } from "../../../oci/manifest.ts";
 import { parseManifestReference } from "../../../oci/reference.ts";
 import { parseRepository } from "../../../oci/repository.ts";
 import { runningProcess } from "../../../stack/child-process.ts";
@@ -9,13 +12,14 @@ import { tinyApp } from "../../support/apps.ts";
 import { eventually } from "../../support/eventually.ts";
 import { slipway, startSlipway } from "../../support/slipway.ts";
 import { type TestStack, startTestStack } from "../../support/stack.ts";
+import { pushSbomMaker, sbomMaker } from "./sbom-maker.ts";
 
 type Listed = { images: { digest: string; replication: { status: string; attempts: number } }[] };
 
 let stack: TestStack;
 
 beforeAll(async () => {
-  stack = await startTestStack();
+  stack = await startTestStack((settings) => ({ ...settings, builder: { ...settings.builder, sbomGenerator: sbomMaker } }));
   const bases = await slipway(stack.dataDir, ["image", "bases", "busybox"]);
   expect(bases.code, bases.stderr).toBe(0);
 });
@@ -67,6 +71,39 @@ describe("replication", () => {
     expect(code, stderr).toBe(0);
     const { image } = JSON.parse(stdout) as { image: { digest: string } };
     expect((await replicationOf(image.digest)).status).toBe("durable");
+  });
+
+  it("brings provenance and SBOM of an image along, and machines run the image among them", async () => {
+    using registry = createRegistryClient(stack.settings);
+    const signal = AbortSignal.timeout(60_000);
+    await pushSbomMaker(registry, signal);
+    await using app = await tinyApp("attested", "attested");
+    const options = ["--provenance=max", "--sbom", "--wait-for", "replicated", "-o", "json"];
+    const { code, stdout, stderr } = await slipway(stack.dataDir, ["deploy", app.dir, ...options]);
+    expect(code, stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "attested"))).text()).toBe("attested");
+
+    const { image, machines } = JSON.parse(stdout) as { image: { digest: Digest }; machines: { image_digest: string }[] };
+    expect(machines).toMatchObject([{ image_digest: image.digest }]);
+    const repository = parseRepository(`${stack.settings.defaultOrg}/attested`);
+    const read = async (digest: Digest) => {
+      const { bytes, descriptor } = (await registry.readManifest(repository, parseManifestReference(digest), signal))!;
+      return parseManifest(bytes, descriptor.mediaType);
+    };
+    const index = await read(image.digest);
+    expect(index.kind === "index" && index.manifests.map(({ platform }) => platform?.os)).toEqual(["linux", "unknown"]);
+    const attestation = await read(childrenOf(index)[1]!.digest);
+    const statements = [];
+    for (const { digest } of childrenOf(attestation).slice(1)) {
+      const { body } = (await registry.readBlob(repository, digest, undefined, signal))!;
+      statements.push((await json(body)) as { predicateType: string; predicate: { files?: { fileName: string }[] } });
+    }
+    expect(statements.map(({ predicateType }) => predicateType).toSorted()).toEqual([
+      "https://slsa.dev/provenance/v1",
+      "https://spdx.dev/Document",
+    ]);
+    const sbom = statements.find(({ predicate }) => predicate.files !== undefined);
+    expect(sbom?.predicate.files).toMatchObject([{ fileName: "./bin/busybox" }, { fileName: "./www/index.html" }]);
   });
 });
 

@@ -49,6 +49,13 @@ describe("whose fault a failed solve is", () => {
     expect(evidence(Status.UNKNOWN, "no space left", failedAt("exporting to image", "no space left"))).toBeInstanceOf(PushFailed);
   });
 
+  it("does not take what is wrong with an SBOM for a failed push", () => {
+    const message = "bundle entry  does not match required predicate type https://spdx.dev/Document";
+    const error = evidence(Status.UNKNOWN, message, failedAt("exporting to image", message));
+    expect(error).toBeInstanceOf(BuildFailed);
+    expect(error.message).toContain("Cannot attach what the SBOM generator made: bundle entry");
+  });
+
   it("tells a source that could not be fetched", () => {
     const progress = failedAt("[internal] load remote build context", "invalid response status 404");
     expect(evidence(Status.UNKNOWN, "failed to read downloaded context", progress)).toBeInstanceOf(SourceUnavailable);
