@@ -1,10 +1,11 @@
-import { mkdir, rename, rm } from "node:fs/promises";
-import { instancePaths } from "../config/paths.ts";
+import { mkdir } from "node:fs/promises";
 import { lockFile } from "../config/file-lock.ts";
 import { createKeyedQueue } from "../config/keyed-queue.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
 import type { MachineState, Machines } from "../machines/types.ts";
+import { MachineError } from "../machines/errors.ts";
+import { ensureCacheVolume, recordCacheVolume, removeCacheVolume } from "./cache-volume.ts";
 import { type IdleStep, idleStep } from "./idle-policy.ts";
 import { createIdleTimers } from "./idle-timers.ts";
 import { type BuilderImage, ensureBuilderImage } from "./image.ts";
@@ -125,9 +126,16 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
 
   async function start(org: string, image: BuilderImage, { signal, onPhase }: WakeOptions): Promise<void> {
     onPhase?.("starting");
-    await mkdir(instancePaths.builderCache(settings, org), { recursive: true, mode: 0o700 });
     await mkdir(builderSocketDir(settings, org), { recursive: true, mode: 0o700 });
-    await machines.start(builderPlan(settings, org, image), signal);
+    const volume = await ensureCacheVolume(settings, org);
+    try {
+      await machines.start(builderPlan(settings, org, image, volume), signal);
+    } catch (error) {
+      if (!volume.userNamespace || !cannotMapOwners(error)) throw error;
+      // nothing has run on it in that way
+      await recordCacheVolume(settings, org, { userNamespace: false });
+      throw error;
+    }
     await awaitReady(builderSocket(settings, org), {
       signal,
       timeoutMs: readyTimeoutMs,
@@ -189,7 +197,7 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   async function discard(org: string, { dropCache, force }: DiscardOptions, signal: AbortSignal): Promise<boolean> {
     const remove = async (): Promise<void> => {
       await machines.remove(org, builderMachineId, force ? killOptions : stopOptions, signal);
-      if (dropCache) await removeCache(instancePaths.builderCache(settings, org));
+      if (dropCache) await removeCacheVolume(settings, org);
     };
     return await unlessUsed(org, signal, remove, force);
   }
@@ -233,12 +241,5 @@ function wokenFromOf(found: MachineState | undefined): WokenFrom {
   return found.state === "paused" ? "suspended" : "stopped";
 }
 
-/** Out of the way first: a removal that is killed in the middle leaves no half of a cache to the next builder. */
-async function removeCache(dir: string): Promise<void> {
-  const dropped = `${dir}.dropped`;
-  await rm(dropped, { recursive: true, force: true });
-  await rename(dir, dropped).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
-  await rm(dropped, { recursive: true, force: true });
-}
+/** Not every file system can be shown with other owners (mount_setattr(2), MOUNT_ATTR_IDMAP). */
+const cannotMapOwners = (error: unknown): boolean => error instanceof MachineError && /idmap/i.test(error.message);

@@ -1,6 +1,7 @@
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type MachinePlan, machineLabels } from "../machines/types.ts";
+import type { CacheVolume } from "./cache-volume.ts";
 import type { BuilderImage } from "./image.ts";
 import { builderMachineId, builderSocketDir } from "./names.ts";
 
@@ -9,8 +10,8 @@ export const builderLabels = { [machineLabels.role]: "builder" } as const;
 /** Build steps are processes of the builder: `make -j` and friends need room. */
 const pidsLimit = 16_384;
 
-/** The org's builder as a machine: root without a user namespace, with its cache volume, and its API socket in a folder of the host. */
-export function builderPlan(settings: Settings, org: string, image: BuilderImage): MachinePlan {
+/** The org's builder as a machine: with its cache volume, and its API socket in a folder of the host. */
+export function builderPlan(settings: Settings, org: string, image: BuilderImage, { userNamespace }: CacheVolume): MachinePlan {
   return {
     org,
     id: builderMachineId,
@@ -19,6 +20,7 @@ export function builderPlan(settings: Settings, org: string, image: BuilderImage
     // on cgroup v2 a group with processes of its own has no controllers for those beneath: buildkitd moves itself into one, if told
     env: { BUILDKIT_SETUP_CGROUPV2_ROOT: "1" },
     isolation: "privileged",
+    ...(userNamespace ? { userNamespace } : {}),
     standby: true,
     mounts: [
       { source: instancePaths.builderCache(settings, org), destination: "/var/lib/buildkit", readOnly: false },

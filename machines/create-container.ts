@@ -9,7 +9,7 @@ import { OptionsSchema } from "../proto/gen/types/runc/options/oci_pb.ts";
 import { type IdMapping } from "./id-mapping.ts";
 import type { RuntimeSpec } from "./oci-spec.ts";
 import { snapshotKeyOf } from "./prepare-snapshot.ts";
-import { machineLabels, type MachinePlan } from "./types.ts";
+import { hasUserNamespace, machineLabels, type MachinePlan } from "./types.ts";
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const planType = "slipway/MachinePlan";
@@ -84,8 +84,8 @@ export function planOf(container: Container): MachinePlan | undefined {
 }
 
 /** The shim's options: our runc with a state folder of the instance, and the machine's root as owner of the output pipes. */
-export function runcOptions(settings: Settings, plan: Pick<MachinePlan, "isolation">, idMapping: IdMapping): Any {
-  const ioId = plan.isolation === "sandboxed" ? idMapping.hostID : 0;
+export function runcOptions(settings: Settings, plan: Pick<MachinePlan, "isolation" | "userNamespace">, idMapping: IdMapping): Any {
+  const ioId = hasUserNamespace(plan) ? idMapping.hostID : 0;
   const options = create(OptionsSchema, {
     binaryName: path.join(settings.tools.binDir, "runc"),
     root: path.join(settings.runDir, "runc"),

@@ -6,6 +6,9 @@ export type SpecMount = {
   readonly type: string;
   readonly source: string;
   readonly options: readonly string[];
+  /** with the option `ridmap`: ids within the machine, and those of the host that they are not to appear as */
+  readonly uidMappings?: readonly IdMapping[];
+  readonly gidMappings?: readonly IdMapping[];
 };
 
 export type SpecUser = { readonly uid: number; readonly gid: number; readonly additionalGids?: readonly number[] };

@@ -2,12 +2,12 @@ import { type ContainerdNamespace, isNotFound, orUndefined } from "../containerd
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { MachineError } from "./errors.ts";
 import type { IdMapping } from "./id-mapping.ts";
-import type { MachinePlan } from "./types.ts";
+import { hasUserNamespace, type MachinePlan } from "./types.ts";
 
 export const snapshotKeyOf = (machineId: string): string => `machine/${machineId}`;
 
 /**
- * A writable snapshot of the image. The overlay is mounted ID-mapped for a sandboxed machine: without these labels the whole tree
+ * A writable snapshot of the image. The overlay is mounted ID-mapped for a machine with a user namespace: without these labels the whole tree
  * would have to be chowned.
  */
 export async function prepareSnapshot(
@@ -19,7 +19,7 @@ export async function prepareSnapshot(
   const key = snapshotKeyOf(machine.plan.id);
   try {
     const { mounts } = await ctr.snapshots.prepare(
-      { snapshotter, key, parent: machine.chainId, labels: machine.plan.isolation === "sandboxed" ? idMapLabels(machine.idMapping) : {} },
+      { snapshotter, key, parent: machine.chainId, labels: hasUserNamespace(machine.plan) ? idMapLabels(machine.idMapping) : {} },
       { signal },
     );
     return mounts;

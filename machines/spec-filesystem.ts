@@ -1,3 +1,4 @@
+import type { IdMapping } from "./id-mapping.ts";
 import type { SpecMount } from "./oci-spec.ts";
 import type { MachinePlan } from "./types.ts";
 
@@ -23,7 +24,7 @@ export function maskedPaths(cpuCount: number): readonly string[] {
 
 export const readonlyPaths: readonly string[] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-export function mountsOf(plan: MachinePlan, nameFiles: readonly SpecMount[]): readonly SpecMount[] {
+export function mountsOf(plan: MachinePlan, nameFiles: readonly SpecMount[], idMapping: IdMapping): readonly SpecMount[] {
   const system = plan.isolation === "privileged" ? privilegedMounts : sandboxedMounts;
   const binds = plan.mounts.map((mount) => ({
     destination: mount.destination,
@@ -31,7 +32,13 @@ export function mountsOf(plan: MachinePlan, nameFiles: readonly SpecMount[]): re
     source: mount.source,
     options: ["rbind", "nosuid", "nodev", mount.readOnly ? "ro" : "rw"],
   }));
-  return [...system, ...nameFiles, ...(plan.isolation === "privileged" ? binds.map(withDevices) : binds)];
+  const privileged = plan.userNamespace === true ? (mount: SpecMount) => withOwners(withDevices(mount), idMapping) : withDevices;
+  return [...system, ...nameFiles, ...(plan.isolation === "privileged" ? binds.map(privileged) : binds)];
+}
+
+/** Root of the machine owns what root of the host owns, and what it makes is root's on the disk: the volume can be used in either way. */
+function withOwners(mount: SpecMount, idMapping: IdMapping): SpecMount {
+  return { ...mount, options: [...mount.options, "ridmap"], uidMappings: [idMapping], gidMappings: [idMapping] };
 }
 
 /** A builder's cache volume holds whole root filesystems: their device nodes and setuid files are part of what is built. */

@@ -2,10 +2,11 @@ import { builderSeccomp } from "./builder-seccomp.ts";
 import { builderCapabilities, sandboxedCapabilities } from "./capabilities.ts";
 import type { IdMapping } from "./id-mapping.ts";
 import type { ImageConfig } from "./image-config.ts";
-import type { RuntimeSpec, SeccompProfile, SpecCapabilities, SpecMount, SpecResources, SpecUser } from "./oci-spec.ts";
+import type { RuntimeSpec, SeccompProfile, SpecCapabilities, SpecMount, SpecNamespace, SpecResources, SpecUser } from "./oci-spec.ts";
 import { processCommand } from "./process-command.ts";
 import { maskedPaths, mountsOf, readonlyPaths } from "./spec-filesystem.ts";
-import type { MachinePlan } from "./types.ts";
+import type { StandingFiles } from "./network/standing-network.ts";
+import { hasUserNamespace, type MachinePlan } from "./types.ts";
 
 export type SpecInput = {
   readonly plan: MachinePlan;
@@ -15,8 +16,8 @@ export type SpecInput = {
   readonly cgroupsPath: string;
   /** hosts, resolv.conf and hostname, as bind mounts */
   readonly nameFiles: readonly SpecMount[];
-  /** the network namespace to join; absent: a new one */
-  readonly networkFile?: string;
+  /** the namespaces to join; absent: new ones */
+  readonly standing?: StandingFiles;
   /** of a sandboxed machine */
   readonly seccomp: SeccompProfile;
   readonly kernel: {
@@ -56,21 +57,26 @@ function sandboxedSpec(input: SpecInput): RuntimeSpec {
   };
 }
 
-/** Root of the host's user namespace, without its devices and what runs no builds: for the builder alone, which sandboxes its build steps. */
+/** Without devices and what runs no builds: for the builder alone, which sandboxes its build steps. */
 function privilegedSpec(input: SpecInput): RuntimeSpec {
+  const mapped = hasUserNamespace(input.plan);
   return {
     ...base(input, builderCapabilities(input.kernel.capabilities)),
     linux: {
       cgroupsPath: input.cgroupsPath,
-      namespaces: ownNamespaces.map((each) =>
-        each.type === "network" && input.networkFile !== undefined ? { ...each, path: input.networkFile } : each,
-      ),
+      namespaces: [...ownNamespaces, ...(mapped ? [{ type: "user" } as const] : [])].map((each) => standingIn(each, input.standing)),
       resources: resourcesOf(input),
+      ...(mapped ? { uidMappings: [input.idMapping], gidMappings: [input.idMapping] } : {}),
       seccomp: builderSeccomp(input.seccomp, { bpf: input.kernel.cgroupVersion === 2 }),
       maskedPaths: [],
       readonlyPaths: [],
     },
   };
+}
+
+function standingIn(namespace: SpecNamespace, files: StandingFiles | undefined): SpecNamespace {
+  const file = namespace.type === "network" || namespace.type === "user" ? files?.[namespace.type] : undefined;
+  return file === undefined ? namespace : { ...namespace, path: file };
 }
 
 const ownNamespaces = [
@@ -103,7 +109,7 @@ function base(input: SpecInput, capabilities: readonly string[]): Omit<RuntimeSp
     },
     root: { path: "rootfs", readonly: false },
     hostname: hostnameOf(plan.id),
-    mounts: mountsOf(plan, input.nameFiles),
+    mounts: mountsOf(plan, input.nameFiles, input.idMapping),
   };
 }
 

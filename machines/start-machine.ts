@@ -22,14 +22,20 @@ import type { AddressClaims } from "./network/address-claims.ts";
 import type { MachineAddresses } from "./network/address-plan.ts";
 import { attachNetwork, detachNetwork } from "./network/attach-network.ts";
 import { writeNameFiles } from "./network/name-files.ts";
-import { makeStandingNetwork, recordStandingNetwork, removeStandingNetwork, standsAttached } from "./network/standing-network.ts";
+import {
+  makeStandingNetwork,
+  recordStandingNetwork,
+  removeStandingNetwork,
+  standingFiles,
+  standsAttached,
+} from "./network/standing-network.ts";
 import type { RuntimeSpec, SeccompProfile, SpecMount, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot, snapshotKeyOf } from "./prepare-snapshot.ts";
 import { processFailure } from "./process-failure.ts";
 import { runtimeSpec } from "./spec.ts";
 import { openStartLease, removeStartLease } from "./start-lease.ts";
 import { stopTask } from "./stop-task.ts";
-import type { MachinePlan, OrgNetwork } from "./types.ts";
+import { hasUserNamespace, type MachinePlan, type OrgNetwork } from "./types.ts";
 
 export type StartDeps = {
   readonly containerd: Containerd;
@@ -147,8 +153,8 @@ async function runStanding(
 async function connectStanding(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
   const { settings, network } = deps;
   if (await standsAttached(settings, network, plan)) return;
-  const netns = await makeStandingNetwork(settings, plan, signal);
-  await recordStandingNetwork(settings, plan, await connect(deps, plan, netns, signal));
+  await makeStandingNetwork(settings, plan, hasUserNamespace(plan) ? deps.idMapping : undefined, signal);
+  await recordStandingNetwork(settings, plan, await connect(deps, plan, standingFiles(settings, plan).network, signal));
 }
 
 async function prepare(
@@ -174,7 +180,7 @@ async function specOf(
     passwd: () => readLayerFile(mounts, "/etc/passwd"),
     group: () => readLayerFile(mounts, "/etc/group"),
   });
-  if (plan.isolation === "sandboxed") checkMapped(user, idMapping);
+  if (hasUserNamespace(plan)) checkMapped(user, idMapping);
   return runtimeSpec({
     plan,
     image,
@@ -182,7 +188,7 @@ async function specOf(
     idMapping,
     cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
     nameFiles,
-    ...(plan.standby === true ? { networkFile: instancePaths.machineNetwork(settings, plan.org, plan.id) } : {}),
+    ...(plan.standby === true ? { standing: standingFiles(settings, plan) } : {}),
     seccomp,
     kernel: readKernel(),
   });

@@ -15,6 +15,8 @@ export type MachinePlan = {
   readonly env: Readonly<Record<string, string>>;
   /** `sandboxed` is what every app gets; `privileged` is for the builder alone */
   readonly isolation: "sandboxed" | "privileged";
+  /** of a privileged machine: its root is nobody on the host, and its mounts show the owners as they are; a sandboxed one has it anyway */
+  readonly userNamespace?: boolean;
   readonly mounts: readonly BindMount[];
   /** its network, container and a fresh root filesystem are kept ready while it is stopped: a start is then that of its process */
   readonly standby?: boolean;
@@ -22,6 +24,9 @@ export type MachinePlan = {
   /** beside `_api.internal` and the registry's image host, which every machine of an org knows */
   readonly hosts: readonly { readonly name: string; readonly address: string }[];
 };
+
+export const hasUserNamespace = ({ isolation, userNamespace }: Pick<MachinePlan, "isolation" | "userNamespace">): boolean =>
+  isolation === "sandboxed" || userNamespace === true;
 
 export type OrgNetwork = {
   readonly org: string;

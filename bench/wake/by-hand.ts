@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { builderMachineId } from "../../builder/names.ts";
@@ -23,8 +23,8 @@ export type ByHand = AsyncDisposable & {
 const id = "bench-wake-by-hand";
 
 /**
- * The same buildkitd in a bundle of `runc`: the machine's own spec, on a root filesystem that `ctr` mounts, with a cache and a socket of
- * its own and a network namespace that leads nowhere.
+ * The same buildkitd in a bundle of `runc`: the machine's own spec, its namespaces of network and user among it, on a copy of the image's
+ * root filesystem, with a cache and a socket of its own.
  */
 export async function openByHand({ dir, settings, containerd }: WakeHost, org: string, signal: AbortSignal): Promise<ByHand> {
   await using stack = new AsyncDisposableStack();
@@ -37,13 +37,20 @@ export async function openByHand({ dir, settings, containerd }: WakeHost, org: s
     string,
     string,
   ];
+  // the builder's root is another user there
+  await chmod(work, 0o711);
   for (const each of [rootfs, cache, socketDir]) await mkdir(each);
   const { container } = await containerd.namespace(orgNamespace(org)).containers.get({ id: builderMachineId }, { signal });
   const ctr = (...args: string[]) =>
     runProgram(path.join(binDir, "ctr"), ["-a", containerd.socket, "-n", orgNamespace(org), ...args], { signal });
-  await ctr("images", "mount", "--rw", container!.image, rootfs);
-  stack.defer(async () => void (await ctr("images", "unmount", "--rm", rootfs)));
   const spec = JSON.parse(Buffer.from(container!.spec!.value).toString()) as RuntimeSpec;
+  const image = path.join(work, "image");
+  await mkdir(image);
+  await ctr("images", "mount", container!.image, image);
+  await runProgram("cp", ["--archive", "--no-target-directory", image, rootfs], { signal });
+  await ctr("images", "unmount", "--rm", image);
+  const owner = spec.linux.uidMappings?.[0]?.hostID ?? 0;
+  await runProgram("chown", ["--recursive", "--no-dereference", `${owner}:${owner}`, rootfs], { signal });
   const own: Readonly<Record<string, string>> = { "/var/lib/buildkit": cache, "/run/buildkit": socketDir };
   const mounts = spec.mounts.map((mount) => ({ ...mount, source: own[mount.destination] ?? mount.source }));
   const bundle = {

@@ -7,6 +7,7 @@ import { runProgram } from "../../machines/run-program.ts";
 import type { MachineState, Machines } from "../../machines/types.ts";
 import { openBuildkit } from "../buildkit/client.ts";
 import type { Builders } from "../builders.ts";
+import { findCacheVolume } from "../cache-volume.ts";
 import { cacheUsage } from "../cache-usage.ts";
 import { idleStep } from "../idle-policy.ts";
 import { builderAddress, builderMachineId } from "../names.ts";
@@ -34,6 +35,8 @@ export type BuilderView = {
     /** absent: it stays awake */
     readonly idleTimeoutMs?: number;
   };
+  /** absent: it has no cache yet */
+  readonly userNamespace?: boolean;
   /** why a running one does not answer */
   readonly problem?: string;
 };
@@ -52,7 +55,11 @@ const walkTimeoutMs = 10_000;
 const stateNames = { created: "stopped", running: "running", paused: "suspended", stopped: "stopped" } as const;
 
 export async function viewBuilder({ builders, machines, settings }: ViewDeps, org: string, signal: AbortSignal): Promise<BuilderView> {
-  const [found, { uses }] = await Promise.all([machines.inspect(org, builderMachineId, signal), builders.status(org, signal)]);
+  const [found, { uses }, volume] = await Promise.all([
+    machines.inspect(org, builderMachineId, signal),
+    builders.status(org, signal),
+    findCacheVolume(settings, org),
+  ]);
   const state = found === undefined ? "absent" : stateNames[found.state];
   const since = found === undefined ? undefined : await sinceOf(found);
   const { memoryMb, cpus } = settings.builder;
@@ -63,6 +70,7 @@ export async function viewBuilder({ builders, machines, settings }: ViewDeps, or
     state,
     ...(since === undefined ? {} : { sinceMs: since }),
     uses,
+    ...volume,
     ...(state === "running" ? await askDaemon(builderAddress(settings, org), signal) : await lookAtRest(settings, org, signal)),
     limits: { memoryMb, cpus, ...(idle === undefined ? {} : { idleTimeoutMs: idle.afterMs }) },
   };

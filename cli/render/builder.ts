@@ -2,7 +2,8 @@ import type { BuilderView } from "../../builder/gate/builder-view.ts";
 import { formatDurationMs } from "../../config/duration.ts";
 import { ageOf, sizeOf } from "./table.ts";
 
-export function builderLines({ org, host, state, sinceMs, uses, version, cache, limits, problem }: BuilderView, nowMs: number): string[] {
+export function builderLines(builder: BuilderView, nowMs: number): string[] {
+  const { org, host, state, sinceMs, uses, version, cache, limits, userNamespace, problem } = builder;
   const rows: (readonly [string, string | undefined])[] = [
     ["org", org],
     ["host", host],
@@ -11,10 +12,16 @@ export function builderLines({ org, host, state, sinceMs, uses, version, cache, 
     ["uses", `${uses}${uses === 0 ? "" : ": builds and connections that keep it awake"}`],
     ["cache", cacheText(cache)],
     ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs; ${sleepText(limits)}`],
+    ["root", userNamespace === undefined ? undefined : rootText(userNamespace)],
     ["buildkit", version],
   ];
   return rows.flatMap(([name, text]) => (text === undefined ? [] : [`${name.padEnd(9)} ${text}`]));
 }
+
+const rootText = (userNamespace: boolean): string =>
+  userNamespace
+    ? "nobody on the host (user namespace)"
+    : "root of the host: its cache was begun so, and only a new one can be otherwise (slipway builder recreate --drop-cache)";
 
 function sleepText({ idleTimeoutMs }: BuilderView["limits"]): string {
   return idleTimeoutMs === undefined ? "it stays awake" : `asleep after ${formatDurationMs(idleTimeoutMs)} without use`;
@@ -30,7 +37,8 @@ function cacheText({ sizeBytes, inUseBytes, records, maxBytes }: BuilderView["ca
   ].join(", ");
 }
 
-export function builderJson({ org, host, state, sinceMs, uses, version, cache, limits, problem }: BuilderView): Record<string, unknown> {
+export function builderJson(builder: BuilderView): Record<string, unknown> {
+  const { org, host, state, sinceMs, uses, version, cache, limits, userNamespace, problem } = builder;
   return {
     org,
     host,
@@ -40,6 +48,7 @@ export function builderJson({ org, host, state, sinceMs, uses, version, cache, l
     version,
     cache: { size_bytes: cache.sizeBytes, in_use_bytes: cache.inUseBytes, records: cache.records, max_bytes: cache.maxBytes },
     limits: { memory_mb: limits.memoryMb, cpus: limits.cpus, idle_timeout_ms: limits.idleTimeoutMs },
+    user_namespace: userNamespace,
     problem,
   };
 }

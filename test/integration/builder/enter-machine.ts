@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -8,7 +8,8 @@ const run = promisify(execFile);
 export async function enterMachine(pid: number, script: string): Promise<{ readonly stdout: string; readonly stderr: string }> {
   // the shell joins the cgroups before it enters: devices are theirs to refuse
   const joins = cgroupFolders(pid).map((folder) => `echo $$ > ${folder}/cgroup.procs`);
-  const enter = `exec nsenter --target ${pid} --mount --pid --net --uts --ipc /bin/sh -c '${script}'`;
+  const isMapped = readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync("/proc/self/ns/user");
+  const enter = `exec nsenter --target ${pid}${isMapped ? " --user" : ""} --mount --pid --net --uts --ipc /bin/sh -c '${script}'`;
   return await run("/bin/sh", ["-ec", [...joins, enter].join("\n")], { timeout: 20_000 });
 }
 

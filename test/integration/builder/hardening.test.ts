@@ -1,13 +1,17 @@
+import { execFile } from "node:child_process";
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { constants } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { builderMachineId } from "../../../builder/names.ts";
-import { orgNamespace } from "../../../config/paths.ts";
+import { instancePaths, orgNamespace } from "../../../config/paths.ts";
 import { enterMachine } from "./enter-machine.ts";
 import { type BuilderLab, openBuilderLab } from "./builder-lab.ts";
 import { buildCallProbe } from "./probe-calls.ts";
 
+const run = promisify(execFile);
 const { EPERM } = constants.errno;
 
 const signal = AbortSignal.timeout(280_000);
@@ -19,6 +23,7 @@ RUN echo "devices=$(find /dev -type b -o -type c | sort | xargs echo)"
 RUN echo "socket=$(find / -xdev -name 'buildkitd*' | wc -l)"
 RUN echo "listening=$(cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == "0A"' | wc -l)"
 RUN mknod /loop b 7 0; mknod /kmsg c 1 11; for node in /loop /kmsg; do dd if=$node of=/dev/null count=1 2>&1 | tail -n 1; done
+RUN echo "root=$(awk '$1 == 0 { print $2 }' /proc/self/uid_map)"
 RUN mount -t tmpfs none /tmp 2>&1 || echo "mount=refused"
 RUN echo 1 2>/dev/null > /proc/sys/kernel/panic || echo "sysctl=refused"
 `;
@@ -50,6 +55,14 @@ describe("a build step", () => {
     }
   });
 
+  it("is nobody on the host, as its builder is", async () => {
+    const { pid } = (await builder.machine())!;
+    const [inMachine, onHost] = readFileSync(`/proc/${pid}/uid_map`, "utf8").trim().split(/\s+/).map(Number);
+    expect(inMachine).toBe(0);
+    expect(onHost).toBeGreaterThan(65_535);
+    expect(found.root).toBe(String(onHost));
+  });
+
   it("is filtered by seccomp, and may neither mount nor load nor trace", () => {
     expect(found.Seccomp).toBe("2");
     // SYS_MODULE, SYS_PTRACE, SYS_ADMIN, NET_ADMIN
@@ -61,31 +74,16 @@ describe("a build step", () => {
     expect(found.sysctl).toBe("refused");
   });
 
-  it("finds no device but the harmless ones, and cannot open what it makes", () => {
+  it("finds no device but the harmless ones, and makes none", () => {
     const names = found.devices!.split(" ").map((file) => file.replace("/dev/", ""));
     expect(names.filter((name) => !/^(console|full|null|ptmx|random|tty|urandom|zero|pts\/.*)$/.test(name))).toEqual([]);
-    expect(lines.filter((line) => /^dd: .*(not permitted)/.test(line))).toHaveLength(2);
+    expect(lines.filter((line) => /^mknod: .*(not permitted)/.test(line))).toHaveLength(2);
   });
 
   it("finds neither the builder's socket nor a port that it listens on", () => {
     expect(found.socket).toBe("0");
     expect(found.listening).toBe("0");
   });
-});
-
-it("keeps device nodes, setuid programs, owners and deletions from layer to layer", async () => {
-  const { lines: told } = await builder.build(
-    address,
-    `RUN mknod /node c 1 3 && cp /bin/busybox /su && chmod 4755 /su && touch /theirs && chown 1000:2000 /theirs && touch /gone && mkdir /emptied && touch /emptied/old
-RUN rm /gone && rm -r /emptied && mkdir /emptied
-RUN stat -c '%n %F %t:%T %a %u:%g' /node /su /theirs; ls /emptied; ls /gone 2>&1 || true
-`,
-  );
-  expect(told).toContain("/node character special file 1:3 644 0:0");
-  expect(told).toContain("/su regular file 0:0 4755 0:0");
-  expect(told).toContain("/theirs regular empty file 0:0 644 1000:2000");
-  expect(told.some((line) => line.includes("old"))).toBe(false);
-  expect(told.find((line) => line.includes("/gone"))).toMatch(/No such file/);
 });
 
 describe("the builder's machine", () => {
@@ -113,6 +111,43 @@ describe("the builder's machine", () => {
     const givenToRoot = ["open_by_handle_at", "userfaultfd", "perf_event_open", "fanotify_init", "add_key", "keyctl", "bpf"];
     for (const call of givenToRoot) expect(outside[call], call).not.toBe(EPERM);
   });
+});
+
+const layers = `RUN cp /bin/busybox /su && chmod 4755 /su && touch /theirs && chown 1000:2000 /theirs && touch /gone && mkdir /emptied && touch /emptied/old
+RUN rm /gone && rm -r /emptied && mkdir /emptied
+RUN stat -c '%n %F %a %u:%g' /su /theirs; ls /emptied; ls /gone 2>&1 || true
+`;
+
+async function keepsWhatALayerHas(of: string): Promise<void> {
+  const { lines: told } = await builder.build(of, layers);
+  expect(told).toContain("/su regular file 4755 0:0");
+  expect(told).toContain("/theirs regular empty file 644 1000:2000");
+  expect(told.some((line) => line.includes("old"))).toBe(false);
+  expect(told.find((line) => line.includes("/gone"))).toMatch(/No such file/);
+}
+
+it("a build keeps setuid programs, owners and deletions from layer to layer", async () => {
+  await keepsWhatALayerHas(address);
+});
+
+describe("a builder without a user namespace", () => {
+  const rootOf = async () =>
+    readFileSync(`/proc/${(await builder.machine())!.pid}/uid_map`, "utf8")
+      .trim()
+      .split(/\s+/)[1];
+
+  beforeAll(async () => {
+    const builders = builder.open({ whenIdle: "off", userNamespace: false });
+    await builders.discard(builder.org, { dropCache: true, force: true }, signal);
+    ({ address } = await builders.wake(builder.org, { signal }));
+  });
+
+  it("is root of the host, and keeps device nodes, too", async () => {
+    expect(await rootOf()).toBe("0");
+    await keepsWhatALayerHas(address);
+    const { lines: told } = await builder.build(address, "RUN mknod /node c 1 3\nRUN stat -c '%n %F %t:%T' /node\n");
+    expect(told).toContain("/node character special file 1:3");
+  });
 
   it("cannot open a device of the host, though it may make nodes for the images it unpacks", async () => {
     const { pid } = (await builder.machine())!;
@@ -125,5 +160,30 @@ describe("the builder's machine", () => {
     expect(loop).toMatch(/loop: Operation not permitted/);
     expect(kmsg).toMatch(/kmsg: Operation not permitted/);
     expect(zero).toBe("1");
+  });
+
+  it("goes on without one on its cache, also on one of before that says nothing of it", async () => {
+    const builders = builder.open({ whenIdle: "off" });
+    await builders.sleep(builder.org, signal);
+    await rm(`${instancePaths.builderCache(builder.settings, builder.org)}.json`);
+    ({ address } = await builders.wake(builder.org, { signal }));
+    expect(await rootOf()).toBe("0");
+    const { steps, cachedSteps } = await builder.build(address, `${layers}RUN echo ${crypto.randomUUID()}\n`);
+    expect(cachedSteps).toBe(steps - 1);
+  });
+
+  it("is what a host gets whose file system cannot show other owners", async () => {
+    const builders = builder.open({ whenIdle: "off" });
+    await builders.discard(builder.org, { dropCache: true, force: true }, signal);
+    const cache = instancePaths.builderCache(builder.settings, builder.org);
+    await mkdir(cache, { recursive: true });
+    await run("mount", ["-t", "ramfs", "ramfs", cache]);
+    try {
+      await builders.wake(builder.org, { signal });
+      expect(await rootOf()).toBe("0");
+      await builders.discard(builder.org, { dropCache: false, force: true }, signal);
+    } finally {
+      await run("umount", ["--lazy", cache]);
+    }
   });
 });

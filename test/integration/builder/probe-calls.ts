@@ -11,22 +11,11 @@ export type ProbedCalls = Readonly<Record<string, number>>;
 
 /** `keyctl` with the command KEYCTL_READ. */
 const calls = [
-  ...["init_module", "finit_module", "delete_module", "kexec_load", "open_by_handle_at", "userfaultfd", "perf_event_open", "bpf"],
-  ...[
-    "io_uring_setup",
-    "fanotify_init",
-    "quotactl",
-    "swapon",
-    "syslog",
-    "add_key",
-    "request_key",
-    "keyctl",
-    "reboot",
-    "acct",
-    "settimeofday",
-  ],
-  ...["mount", "umount2", "pivot_root", "unshare", "setns", "fsopen", "open_tree", "move_mount", "chroot", "sethostname", "clone3"],
-];
+  "init_module finit_module delete_module kexec_load open_by_handle_at userfaultfd perf_event_open bpf io_uring_setup",
+  "fanotify_init quotactl swapon syslog add_key request_key keyctl reboot acct",
+  "settimeofday mount umount2 pivot_root unshare setns fsopen open_tree move_mount",
+  "chroot sethostname clone3",
+].flatMap((line) => line.split(" "));
 
 export type CallProbe = AsyncDisposable & {
   /** On the host, as the test's own user. */

@@ -9,6 +9,7 @@ import { cacheUsage } from "../../../builder/cache-usage.ts";
 import { openBuildkit } from "../../../builder/buildkit/client.ts";
 import type { Builders } from "../../../builder/builders.ts";
 import { ensureBuilderImage } from "../../../builder/image.ts";
+import { ensureCacheVolume } from "../../../builder/cache-volume.ts";
 import { builderPlan } from "../../../builder/machine-plan.ts";
 import { builderMachineId } from "../../../builder/names.ts";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
@@ -196,7 +197,12 @@ describe("the cache volume", () => {
   it("takes one buildkitd: the kernel's lock on it turns a second machine away", async () => {
     const { settings, lab } = builder;
     const woken = await builders.wake(org, { signal });
-    const plan = builderPlan(settings, org, await ensureBuilderImage(lab.containerd, settings, org, signal));
+    const plan = builderPlan(
+      settings,
+      org,
+      await ensureBuilderImage(lab.containerd, settings, org, signal),
+      await ensureCacheVolume(settings, org),
+    );
     const sockets = await mkdtemp(path.join(tmpdir(), "slipway-second-"));
     const mounts = plan.mounts.map((mount) => (mount.destination === "/run/buildkit" ? { ...mount, source: sockets } : mount));
     try {

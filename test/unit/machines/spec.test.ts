@@ -112,11 +112,28 @@ describe("a sandboxed machine's spec", () => {
 });
 
 describe("a privileged machine's spec", () => {
+  const standing = { network: "/run/slipway/networks/acme/builder", user: "/run/slipway/networks/acme/builder.user" };
+
   test("joins the network that stands ready for it, and no other namespace", () => {
-    const { namespaces } = runtimeSpec(
-      input({ plan: { ...plan, isolation: "privileged" }, networkFile: "/run/slipway/networks/acme/builder" }),
-    ).linux;
-    expect(namespaces.filter((each) => each.path !== undefined)).toEqual([{ type: "network", path: "/run/slipway/networks/acme/builder" }]);
+    const { namespaces } = runtimeSpec(input({ plan: { ...plan, isolation: "privileged" }, standing })).linux;
+    expect(namespaces.filter((each) => each.path !== undefined)).toEqual([{ type: "network", path: standing.network }]);
+  });
+
+  test("with a user namespace is nobody on the host, and shows it the owners of its volumes as they are", () => {
+    const mounts = [{ source: "/data", destination: "/var/lib/buildkit", readOnly: false }];
+    const { linux, mounts: made } = runtimeSpec(
+      input({ plan: { ...plan, isolation: "privileged", userNamespace: true, mounts }, standing }),
+    );
+    expect(linux.namespaces).toContainEqual({ type: "user", path: standing.user });
+    expect(linux.uidMappings?.[0]?.hostID).toBeGreaterThan(0);
+    expect(made.at(-1)).toEqual({
+      destination: "/var/lib/buildkit",
+      type: "bind",
+      source: "/data",
+      options: ["rbind", "rw", "ridmap"],
+      uidMappings: linux.uidMappings,
+      gidMappings: linux.gidMappings,
+    });
   });
 
   const spec = runtimeSpec(input({ plan: { ...plan, isolation: "privileged" } }));
