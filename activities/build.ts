@@ -12,6 +12,7 @@ import { type MintToken, buildCredentials } from "./build-credentials.ts";
 import { buildOptions } from "./build-options.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
+import { type AskSourceFault, contextUrl, sourceFailure } from "./source-context.ts";
 import type { BuildActivities, BuildInput, BuildOutput } from "./types.ts";
 
 export type BuildDeps = {
@@ -24,6 +25,7 @@ export type BuildDeps = {
   /** The org's network is up and the mirror listens in it. */
   readonly ensureOrg: (org: string, signal: AbortSignal) => Promise<void>;
   readonly mintToken: MintToken;
+  readonly sourceFault: AskSourceFault;
   /** opens what clients sealed for this host */
   readonly hostKey: KeyObject;
   /** image that makes SBOMs where a build names none; absent: BuildKit's own */
@@ -31,7 +33,7 @@ export type BuildDeps = {
 };
 
 export function createBuildActivities(deps: BuildDeps): BuildActivities {
-  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, hostKey, sbomGenerator } = deps;
+  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, sourceFault, hostKey, sbomGenerator } = deps;
   return {
     wakeBuilder: ({ org }) =>
       withHeartbeat(async (signal, report) => {
@@ -61,7 +63,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
               // its own ones last: nobody's secret takes the place of the source's token
               secrets: { ...secrets, ...credentials.secrets },
               address: builder.address,
-              contextUrl: `http://${mirrorAddress}/v2/${input.source.repository}/blobs/${input.source.digest}`,
+              contextUrl: contextUrl(mirrorAddress, input.source),
               ...buildOptions(input, sbomGenerator),
               imageName: image.imageName,
             },
@@ -69,7 +71,8 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
           );
           log.write({ type: "end" });
           return { ...image, ...solved } satisfies BuildOutput;
-        } catch (error) {
+        } catch (failure) {
+          const error = await sourceFailure(failure, { org: input.org, sources: [input.source] }, sourceFault, signal);
           // any other end may be followed by a retry, which goes on in the same log
           if (error instanceof BuildFailed || error instanceof BuildRefused || cancellationDetails()?.cancelRequested === true)
             log.write({ type: "end" });

@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import type { Digest } from "../oci/digest.ts";
+import type { Repository } from "../oci/repository.ts";
 import type { OrgState } from "./orgs.ts";
 import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
 
@@ -31,6 +32,12 @@ export type MirrorAdmin = {
    * 403 when the org's quota is used up, 503 for what may pass.
    */
   fetchImage(org: string, image: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
+  /** Why builds do not get a source that was uploaded in packs; null when nothing is known against it. */
+  sourceFault(
+    org: string,
+    source: { readonly repository: Repository; readonly digest: Digest },
+    signal: AbortSignal,
+  ): Promise<{ readonly fault: string | null }>;
   listOrgs(signal: AbortSignal): Promise<readonly OrgState[]>;
   health(signal: AbortSignal): Promise<{ readonly orgs: number }>;
 };
@@ -62,6 +69,8 @@ export function createMirrorAdmin(socketPath: string): MirrorAdmin {
     putOrg: (org, addresses, signal) => call("PUT", `/orgs/${encodeURIComponent(org)}`, { addresses }, signal),
     mintToken: (org, scope, signal) => call("POST", `/orgs/${encodeURIComponent(org)}/tokens`, scope, signal),
     fetchImage: (org, image, signal) => call("POST", `/orgs/${encodeURIComponent(org)}/images`, image, signal),
+    sourceFault: (org, { repository, digest }, signal) =>
+      call("POST", `/orgs/${encodeURIComponent(org)}/source-faults`, { repository, digest }, signal),
     listOrgs: (signal) => call("GET", "/orgs", undefined, signal),
     health: (signal) => call("GET", "/healthz", undefined, signal),
   };

@@ -16,6 +16,10 @@ const imageBody = z.strictObject({
   /** names the image on this host as well */
   tag: z.string().refine(isTag, "expected a tag").optional(),
 });
+export const sourceBody = z.strictObject({
+  repository: z.string().refine(isRepository, "expected a repository"),
+  digest: z.string().refine(isDigest, "expected a digest"),
+});
 export const tokenBody = z.strictObject({
   app: z.string(),
   /** the one blob that the token reads; absent: pull and push in the app's repository */
@@ -64,6 +68,11 @@ export async function openAdmin(
       const { status, reason } = whyNotFetched(error);
       return reply.code(status).send({ error: `Cannot fetch image "${body.repository}@${body.digest}": ${reason}` });
     }
+  });
+  app.post<{ Params: { org: string } }>("/orgs/:org/source-faults", async (request, reply) => {
+    const { org, body, fault } = parse(request, sourceBody);
+    if (fault !== undefined) return reply.code(400).send({ error: `Cannot look at a source of org "${request.params.org}": ${fault}` });
+    return { fault: orgs.sourceFault(org, body) ?? null };
   });
   await mkdir(path.dirname(socket), { recursive: true, mode: 0o700 });
   await rm(socket, { force: true });

@@ -6,7 +6,9 @@ import { isOrgName, orgNameRule } from "../config/org-name.ts";
 import { orgNamespace } from "../config/paths.ts";
 import { type Containerd, ensureNamespace } from "../containerd/client.ts";
 import { deleteLease, listLeases } from "../containerd/leases.ts";
+import type { Digest } from "../oci/digest.ts";
 import { DistributionError } from "../oci/errors.ts";
+import type { Repository } from "../oci/repository.ts";
 import type { OrgAccess } from "./access/org-access.ts";
 import { type ContainerdStore, createContainerdStore } from "./store/containerd-store.ts";
 import { type Listener, type ListenerState, openListener } from "./serve/listeners.ts";
@@ -21,7 +23,8 @@ import type { ReadableStore } from "./pull/readable-store.ts";
 import type { ReadyImage, WantedImage } from "./pull/fetch-image.ts";
 import { type ImageFetches, createImageFetches } from "./pull/image-fetches.ts";
 import type { Peers } from "./peers/peers.ts";
-import { type StoreSources, imageSource, selectStore } from "./serve/select-store.ts";
+import { type StoreSources, imageSource, selectStore, sourceStore } from "./serve/select-store.ts";
+import { type JoinedSources, createJoinedSources } from "./sources/joined-sources.ts";
 import type { Certificates } from "./tls/certificates.ts";
 import { createApplyTurns } from "./unpack/apply-turns.ts";
 import type { MirrorLog } from "./unpack/unpack-pushed.ts";
@@ -63,6 +66,8 @@ export type Orgs = AsyncDisposable & {
   list(): readonly OrgState[];
   /** Makes an image of a served org ready on this host. @throws DistributionError NAME_UNKNOWN for another org's, and as `fetchImage`. */
   fetchImage(org: string, wanted: WantedImage, signal: AbortSignal): Promise<ReadyImage>;
+  /** Why builds do not get a source; undefined when nothing is known against it. */
+  sourceFault(org: string, source: { readonly repository: Repository; readonly digest: Digest }): string | undefined;
   /** What this host itself has of an org; undefined when it does not serve it. */
   local(org: string): ReadableStore | undefined;
 };
@@ -70,6 +75,7 @@ export type Orgs = AsyncDisposable & {
 type Served = {
   readonly store: ContainerdStore;
   readonly images: ImageFetches;
+  readonly sources: JoinedSources;
   readonly limits: OrgLimits;
   readonly listeners: Map<string, Listener>;
 };
@@ -108,6 +114,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
     return {
       store,
       images: createImageFetches((wanted, wantedSignal) => store.fetchImage(durable, wanted, wantedSignal)),
+      sources: createJoinedSources(org, sourceStore({ org, upstream: sources.upstream, copies: store.copies, fetches })),
       limits: ofOrg,
       listeners: new Map(),
     };
@@ -134,7 +141,8 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
           fetches,
           ...(peers === undefined ? {} : { peers }),
         });
-        found.listeners.set(address, openListener({ org, address, ports, store, log, limits: found.limits, ...tls, ...accessOf(org) }));
+        const options = { org, address, ports, store, sources: found.sources, log, limits: found.limits, ...tls, ...accessOf(org) };
+        found.listeners.set(address, openListener(options));
       }
       return found;
     } catch (error) {
@@ -184,6 +192,7 @@ export async function openOrgs(options: OrgsOptions, signal: AbortSignal): Promi
       if (found === undefined) throw new DistributionError("NAME_UNKNOWN", { org, reason: "this host does not serve it yet" });
       return await found.images.fetch(wanted, fetchSignal);
     },
+    sourceFault: (org, { repository, digest }) => current.get(org)?.sources.faultOf(repository, digest),
     local: (org) => current.get(org)?.store,
     list: () => [...current].map(([org, found]) => stateOf(org, found)),
     async [Symbol.asyncDispose]() {

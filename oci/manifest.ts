@@ -4,6 +4,7 @@ import { digestAlgorithm, digestOf } from "./digest.ts";
 import { digestSchema } from "./digest-schema.ts";
 import { DistributionError } from "./errors.ts";
 import { isDockerSchema1Type, isImageIndexType, isImageManifestType } from "./media-types.ts";
+import { mostSourcePacks, sourceArtifactType } from "./source-type.ts";
 import { parseStrictJson } from "./strict-json.ts";
 
 /** distribution-spec: a registry should accept manifests of at least 4 megabytes; peers take exactly this. */
@@ -91,7 +92,8 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): Manifest {
 
 function parseImage(json: unknown, mediaType: string): ImageManifest {
   const { config, layers, ...rest } = check(imageManifest, json, mediaType);
-  if (layers.length > mostLayers) throw invalid({ field: "layers", found: layers.length, expected: `at most ${mostLayers} layers` });
+  const most = rest.artifactType === sourceArtifactType ? mostSourcePacks : mostLayers;
+  if (layers.length > most) throw invalid({ field: "layers", found: layers.length, expected: `at most ${most} layers` });
   return { kind: "image", ...fieldsOf(rest, mediaType), config: config as Descriptor, layers: layers as Descriptor[] };
 }
 

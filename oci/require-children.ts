@@ -20,14 +20,22 @@ const mostNestedIndexes = 64;
 
 /**
  * All that a manifest names must be in its repository, of the size and the media type that it says.
- * @throws DistributionError MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID.
+ * @throws DistributionError MANIFEST_BLOB_UNKNOWN, whose detail names all that are missing, MANIFEST_INVALID.
  */
 export async function requireChildren(source: ChildSource, manifest: Manifest): Promise<void> {
   const children = requiredChildrenOf(manifest);
+  const missing = new Set<Digest>();
   for (let at = 0; at < children.length; at += lookUpsAtOnce) {
-    const looked = await Promise.allSettled(children.slice(at, at + lookUpsAtOnce).map((child) => requireChild(source, child)));
-    for (const look of looked) if (look.status === "rejected") throw look.reason;
+    const looked = await Promise.allSettled(children.slice(at, at + lookUpsAtOnce).map((child) => isThere(source, child)));
+    for (const [index, look] of looked.entries()) {
+      if (look.status === "rejected") throw look.reason;
+      if (!look.value) missing.add(children[at + index]!.digest);
+    }
   }
+  const [digest] = missing;
+  // a client that hears of all of them need not ask for each, nor come once for each
+  if (digest !== undefined)
+    throw new DistributionError("MANIFEST_BLOB_UNKNOWN", { digest, ...(missing.size > 1 ? { digests: [...missing] } : {}) });
   await requireShallow(source, manifest, 1, { left: mostNestedIndexes });
 }
 
@@ -40,15 +48,17 @@ function requiredChildrenOf(manifest: Manifest): readonly Descriptor[] {
   return [...new Map(mustBeHere.map((child) => [`${child.digest} ${child.size} ${child.mediaType}`, child])).values()];
 }
 
-async function requireChild(source: ChildSource, child: Descriptor): Promise<void> {
+/** False when it is missing. @throws DistributionError MANIFEST_INVALID when it is not what the manifest says. */
+async function isThere(source: ChildSource, child: Descriptor): Promise<boolean> {
   const { digest, mediaType, size } = child;
   const found = await source.stat(child);
-  if (found === undefined) throw new DistributionError("MANIFEST_BLOB_UNKNOWN", { digest });
+  if (found === undefined) return false;
   if (found.size !== size) throw new DistributionError("MANIFEST_INVALID", { digest, field: "size", found: size, expected: found.size });
   const namesManifest = isImageManifestType(mediaType) || isImageIndexType(mediaType);
   const isOtherType = namesManifest && found.mediaType !== "application/octet-stream" && found.mediaType !== mediaType;
   if (isOtherType)
     throw new DistributionError("MANIFEST_INVALID", { digest, field: "mediaType", found: mediaType, expected: found.mediaType });
+  return true;
 }
 
 async function requireShallow(source: ChildSource, manifest: Manifest, level: number, budget: { left: number }): Promise<void> {

@@ -84,6 +84,7 @@ const worker = await Worker.create({
       hostKey: await ensureHostKey(settings),
       ...(settings.builder.sbomGenerator === undefined ? {} : { sbomGenerator: settings.builder.sbomGenerator }),
       mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
+      sourceFault: (org, source, signal) => mirror.sourceFault(org, source, signal),
     }),
     ...createImageActivities({
       containerd,

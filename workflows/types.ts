@@ -2,8 +2,15 @@ import type { ProvenanceMode, SbomRequest } from "../config/attestations.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 
-/** A packed source tree, uploaded as a blob of `repository`. */
-export type SourceRef = { readonly repository: Repository; readonly digest: Digest; readonly sizeBytes: number };
+/** A source tree that was uploaded to `repository`. */
+export type SourceRef = {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  /** of its tar */
+  readonly sizeBytes: number;
+  /** `digest` is that of a list of packs, which are the tar; absent: of the tar itself, a blob, as in runs of before */
+  readonly packed?: true;
+};
 
 export type HttpCheck = {
   readonly path: string;

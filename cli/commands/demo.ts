@@ -62,7 +62,7 @@ export async function demo(options: DemoOptions): Promise<number> {
   const { app } = project.config;
   const org = settings.defaultOrg;
 
-  await using packed = await packProject(project, say, signal);
+  const packed = await packProject(project, say, signal);
   const { source } = await timed("upload", () => uploadProject(settings, org, app, packed, signal));
   const fingerprint = fingerprintOf(source.digest, project.config);
   const current = await answeringRelease(controlPlane, org, app, (state) => isSame(state, source.digest, project.config));

@@ -84,7 +84,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     try {
       controlPlane = await connect();
       const { source, sentBytes, fileCount, commit } = await uploading;
-      const sent = sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} uploaded`;
+      const sent = sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} of ${sizeOf(source.sizeBytes)} uploaded`;
       say(`--> Source ${shortDigest(source.digest)}: ${fileCount} files, ${sent}`);
       const input: DeployInput = {
         org,
@@ -121,7 +121,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
   async function uploadSource(signal: AbortSignal) {
     const reading = readCommit(project.directory, signal);
     reading.catch(() => undefined);
-    await using packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
+    const packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
     const uploaded = await uploadProject(settings, org, app, packed, signal);
     return { ...uploaded, fileCount: packed.fileCount, commit: await reading };
   }

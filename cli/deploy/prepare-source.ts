@@ -5,22 +5,32 @@ import type { SourceRef } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
 import { sizeOf } from "../render/table.ts";
 import { loadIgnorePatterns } from "../source/ignore-file.ts";
-import { listSource } from "../source/list-source.ts";
+import { largestOf } from "../source/largest.ts";
+import { listSource, type SourceEntry } from "../source/list-source.ts";
 import { packSource, type PackedSource } from "../source/pack.ts";
+import { openSourceIndex } from "../source/source-index.ts";
 import { uploadSource } from "../source/upload.ts";
 import type { Project } from "./project.ts";
 
 const largeContextBytes = 100 * 1024 * 1024;
 
-/** Packs the project's source; says so when it is large. */
+/** Packs the project's source; says so when it is large. @throws SourceError */
 export async function packProject(project: Project, warn: (text: string) => void, signal: AbortSignal): Promise<PackedSource> {
+  const { directory } = project;
   const { dockerfile } = project.config.build;
-  const ignore = await loadIgnorePatterns(project.directory, dockerfile, project.ignoreFile);
-  const entries = await listSource({ directory: project.directory, ignore, always: new Set([dockerfile]) }, signal);
+  const ignore = await loadIgnorePatterns(directory, dockerfile, project.ignoreFile);
+  const index = await openSourceIndex(directory);
+  const entries = await listSource({ directory, ignore, always: new Set([dockerfile]) }, signal);
+  warnIfLarge(entries, ignore.file, warn);
+  return packSource(directory, entries, index, signal);
+}
+
+function warnIfLarge(entries: readonly SourceEntry[], ignoreFile: string | undefined, warn: (text: string) => void): void {
   const totalBytes = entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.sizeBytes : 0), 0);
-  if (totalBytes > largeContextBytes)
-    warn(`The source holds ${sizeOf(totalBytes)}; leave out what the build does not need with ${ignore.file ?? ".dockerignore"}`);
-  return packSource(project.directory, entries, signal);
+  if (totalBytes <= largeContextBytes) return;
+  const largest = largestOf(entries).map(({ path, sizeBytes }) => `"${path}" ${sizeOf(sizeBytes)}`);
+  const named = largest.length === 0 ? "" : ` (${largest.join(", ")})`;
+  warn(`The source holds ${sizeOf(totalBytes)}${named}; leave out what the build does not need with ${ignoreFile ?? ".dockerignore"}`);
 }
 
 /** @throws CliError (exit code 10) when the registry does not take it: nothing was started. */

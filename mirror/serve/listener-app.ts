@@ -8,6 +8,8 @@ import type { DistributionStore } from "../../oci/store.ts";
 import type { OrgAccess } from "../access/org-access.ts";
 import { admitBody } from "../limits/admit-body.ts";
 import type { OrgLimits } from "../limits/org-limits.ts";
+import type { JoinedSources } from "../sources/joined-sources.ts";
+import { registerSources } from "../sources/source-route.ts";
 import type { Certificates } from "../tls/certificates.ts";
 import { speakBoth } from "./both-protocols.ts";
 
@@ -15,6 +17,8 @@ export type AppOptions = {
   readonly org: string;
   readonly address: string;
   readonly store: (method: string, target: DistributionTarget) => DistributionStore;
+  /** what builds read that was uploaded in packs */
+  readonly sources?: JoinedSources;
   readonly log: DistributionLog;
   /** HTTPS beside HTTP on the same port; without them HTTP alone */
   readonly certificates?: Certificates;
@@ -27,7 +31,7 @@ export type AppOptions = {
 const headersTimeoutMs = 10_000;
 
 /** What answers at one address of one org. */
-export function createListenerApp({ org, address, store, log, certificates, limits, access }: AppOptions): FastifyInstance {
+export function createListenerApp({ org, address, store, sources, log, certificates, limits, access }: AppOptions): FastifyInstance {
   const app = fastify({
     logger: false,
     forceCloseConnections: true,
@@ -67,5 +71,6 @@ export function createListenerApp({ org, address, store, log, certificates, limi
     ...(access === undefined ? {} : { authorize: (request, reply) => access.authorize(request, reply) }),
     log: ofOrg,
   });
+  if (sources !== undefined) registerSources(app, { sources, log: ofOrg, ...(access === undefined ? {} : { access }) });
   return app;
 }

@@ -137,4 +137,19 @@ function ofOtherRegistry({ org, upstream, publicRegistry, copies, fetches }: Sto
   return readOnly(copiedRegistry(ofHost, fetchingStore({ ...options, fetched: ofHost.fetched })));
 }
 
+/** No org has such a name, and no registry: neither a push nor `?ns=` reaches what is kept under it. */
+const sourcesHost = "build_sources";
+
+/** The org's sources as upstream has them; what is read stays on this host, apart from images, and nothing of it is unpacked. */
+export function sourceStore({
+  org,
+  upstream,
+  copies,
+  fetches,
+}: Pick<StoreSources, "org" | "upstream" | "copies" | "fetches">): ReadableStore {
+  const ofHost = copies(sourcesHost);
+  const sources = named("upstream", upstream());
+  return copiedRegistry(ofHost, fetchingStore({ scope: `${org} ${sourcesHost}`, sources, fetches, fetched: ofHost.fetched }));
+}
+
 const named = (name: string, store: ReadableStore | undefined): NamedSource[] => (store === undefined ? [] : [{ name, store }]);

@@ -2,9 +2,10 @@ import { z } from "zod";
 import type { HttpAnswer } from "./http-exchange.ts";
 import { UpstreamError, parseRetryAfter, shownPath, upstreamFault, withoutQuery } from "./upstream-error.ts";
 
-const errorBodyLimitBytes = 64 * 1024;
+/** A manifest of many children names each that is missing. */
+const errorBodyLimitBytes = 1024 * 1024;
 
-const errorBody = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })).min(1) });
+const errorBody = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional(), detail: z.unknown().optional() })).min(1) });
 
 /**
  * The whole body of a successful answer.
@@ -35,6 +36,7 @@ export async function refusal(answer: HttpAnswer): Promise<UpstreamError> {
     status,
     url: withoutQuery(url),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(first?.detail === undefined ? {} : { detail: first.detail }),
   });
 }
 
@@ -49,7 +51,7 @@ async function readUpTo({ body }: HttpAnswer, limitBytes: number): Promise<Buffe
   return Buffer.concat(chunks);
 }
 
-function parseErrors(text: Buffer): { code: string; message?: string | undefined } | undefined {
+function parseErrors(text: Buffer): z.infer<typeof errorBody>["errors"][0] | undefined {
   try {
     return errorBody.parse(JSON.parse(text.toString("utf8"))).errors[0];
   } catch {

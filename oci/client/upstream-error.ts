@@ -18,6 +18,8 @@ export type UpstreamErrorFields = {
   readonly retryAfterMs?: number;
   /** without query or the id of an upload: upload locations and CDN addresses carry signatures there */
   readonly url: string;
+  /** what the registry's body said beside, in its own way */
+  readonly detail?: unknown;
 };
 
 /** A registry did not do what it was asked. `retryable`: the same request may succeed later, not before `retryAfterMs`. */
@@ -28,6 +30,7 @@ export class UpstreamError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly retryable: boolean;
   readonly url: string;
+  readonly detail: unknown;
 
   constructor(message: string, fields: UpstreamErrorFields, options?: ErrorOptions) {
     super(message, options);
@@ -35,6 +38,7 @@ export class UpstreamError extends Error {
     this.status = fields.status;
     this.retryAfterMs = fields.retryAfterMs;
     this.url = fields.url;
+    this.detail = fields.detail;
     this.retryable = fields.status === undefined ? retryableFaults.has(fields.code) : retryableStatuses.has(fields.status);
   }
 }
