@@ -79,22 +79,52 @@ test("a machine finds its org's apps, mirror and nothing of another org, and its
   await lab.machines.remove(lab.rival, "foreign", kill, signal);
 });
 
-test("the resolver of an org answers its machines alone, and asks of no one for patience when it was killed but time", async () => {
+/** How many datagrams of more than can be answered are, and how long after the first the last of them. */
+async function flood({ pid }: MachineState, address: string): Promise<{ answered: number; seconds: number }> {
+  const script = `
+import json, socket, sys, threading, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+s.connect((sys.argv[1], 53))
+s.settimeout(1)
+query = bytes.fromhex("12340100000100000000000004") + b"_api" + b"\\x08internal" + bytes.fromhex("0000010001")
+began = time.monotonic()
+seen = {"answered": 0, "seconds": 0}
+def listen():
+    try:
+        while s.recv(512): seen.update(answered=seen["answered"] + 1, seconds=time.monotonic() - began)
+    except socket.timeout: pass
+listener = threading.Thread(target=listen)
+listener.start()
+while time.monotonic() - began < 1.5:
+    # what the resolver's socket holds, and no more
+    for _ in range(100): s.send(query)
+    time.sleep(0.005)
+listener.join()
+print(json.dumps(seen))
+`;
+  const child = spawn("nsenter", ["-t", `${pid}`, "-n", "python3", "-c", script, address], { stdio: ["ignore", "pipe", "inherit"] });
+  return JSON.parse(await text(child.stdout)) as { answered: number; seconds: number };
+}
+
+test("the resolver of an org answers that org alone and no faster than its rate, and is waited for when it was killed", async () => {
   const own = await lab.start("own");
   const [network, rival] = [await lab.machines.ensureNetwork(lab.org, signal), await lab.machines.ensureNetwork(lab.rival, signal)];
   const foreign = await lab.machines.start(lab.plan({ org: lab.rival, id: "foreign", image: lab.rivalWeb, args: serve }), signal);
-  for (const address of [network.gatewayIpv4, network.gatewayIpv6]) {
-    await until(async () => (await ask(own, address)) === "answered");
-    expect(await ask(foreign, address)).toBe("not answered");
-  }
+  const gateways = [network.gatewayIpv4, network.gatewayIpv6];
+  const all = (machine: MachineState) => Promise.all(gateways.map((address) => ask(machine, address)));
+  await until(async () => (await all(own)).every((outcome) => outcome === "answered"));
+  expect(await all(foreign)).toEqual(["not answered", "not answered"]);
   await until(async () => (await ask(foreign, rival.gatewayIpv4)) === "answered");
+
+  const { answered, seconds } = await flood(own, network.gatewayIpv4);
+  // the burst and the rate of ruleset.ts
+  expect(answered).toBeLessThanOrEqual(1000 + 1000 * seconds + 10);
+  expect(answered).toBeGreaterThan(0);
 
   await resolver.stop("SIGKILL");
   // not refused: a program would take that for the last word
-  expect(await Promise.all([network.gatewayIpv4, network.gatewayIpv6].map((address) => ask(own, address)))).toEqual([
-    "not answered",
-    "not answered",
-  ]);
+  expect(await all(own)).toEqual(["not answered", "not answered"]);
   await resolver.start();
   await until(async () => (await ask(own, network.gatewayIpv4)) === "answered");
   expect(await resolver.stop("SIGTERM")).toBe(0);
