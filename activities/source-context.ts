@@ -7,8 +7,7 @@ export type AskSourceFault = MirrorAdmin["sourceFault"];
 
 /** Where a builder reads a source. @param mirrorAddress `host:port` of the mirror as the builder sees it */
 export function contextUrl(mirrorAddress: string, source: SourceRef): string {
-  const path = source.packed === true ? sourcePath(source) : `/v2/${source.repository}/blobs/${source.digest}`;
-  return `http://${mirrorAddress}${path}`;
+  return `http://${mirrorAddress}${sourcePath(source)}`;
 }
 
 /**
@@ -23,7 +22,6 @@ export async function sourceFailure(
 ): Promise<unknown> {
   if (!(failure instanceof SourceUnavailable)) return failure;
   for (const source of sources) {
-    if (source.packed !== true) continue;
     // a mirror that does not answer is itself a reason to try again
     const answer = await ask(org, source, signal).catch(() => undefined);
     if (typeof answer?.fault === "string") return new BuildFailed(answer.fault, { lastLines: [] });

@@ -2,15 +2,11 @@ import type { ProvenanceMode, SbomRequest } from "../config/attestations.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 
-/** A source tree that was uploaded to `repository`. */
-export type SourceRef = {
-  readonly repository: Repository;
-  readonly digest: Digest;
-  /** of its tar */
-  readonly sizeBytes: number;
-  /** `digest` is that of a list of packs, which are the tar; absent: of the tar itself, a blob, as in runs of before */
-  readonly packed?: true;
-};
+/**
+ * A source tree that was uploaded to `repository`: `digest` is that of the list of its packs, and in runs of before of its tar, a blob;
+ * `sizeBytes` is the tar's.
+ */
+export type SourceRef = { readonly repository: Repository; readonly digest: Digest; readonly sizeBytes: number };
 
 export type HttpCheck = {
   readonly path: string;

@@ -48,7 +48,7 @@ export async function uploadSource(
       await uploadOnce(upload, signal);
       const { digest, sizeBytes } = packed;
       const sentBytes = [...upload.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
-      return { source: { repository, digest, sizeBytes, packed: true }, sentBytes };
+      return { source: { repository, digest, sizeBytes }, sentBytes };
     } catch (error) {
       if (!(error instanceof UpstreamError) || !error.retryable || Date.now() + pauseMs > deadline) throw error;
       await sleep(pauseMs, undefined, { signal });

@@ -8,7 +8,7 @@ import type { BlobContent, BlobStore } from "../../oci/store.ts";
 import type { ReadableStore } from "../pull/readable-store.ts";
 import { SourceRefusedError, createTarCheck } from "./tar-check.ts";
 
-/** Sources of one org's builds, each the tar that its packs are together, under the digest of the list of them. */
+/** Sources of one org's builds, each the tar that its packs are together, under the digest of the list of them; or one that is a tar. */
 export type JoinedSources = {
   /** As of a blob. A body ends before its last byte when the source is refused; ranges are not served. */
   readonly blobs: Pick<BlobStore, "stat" | "read">;
@@ -27,7 +27,10 @@ export function createJoinedSources(org: string, store: ReadableStore): JoinedSo
   async function packsOf(repository: Repository, digest: Digest, signal: AbortSignal): Promise<readonly SourcePack[] | undefined> {
     if (!repository.startsWith(`${org}/`)) return undefined;
     const content = await store.manifests.read(repository, { kind: "digest", digest }, signal);
-    return content === undefined ? undefined : parseSourceManifest(content.bytes, content.descriptor.mediaType);
+    if (content !== undefined) return parseSourceManifest(content.bytes, content.descriptor.mediaType);
+    // as runs of before have it: the tar itself
+    const tar = await store.blobs.stat(repository, digest, signal);
+    return tar === undefined ? undefined : [{ digest, size: tar.size }];
   }
 
   /** The tar, each byte of it looked at before it is passed on. */

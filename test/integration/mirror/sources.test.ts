@@ -24,9 +24,10 @@ import { createRegistryApp } from "../../../registry/app.ts";
 import { type S3Store, openS3Store } from "../../../registry/s3-store.ts";
 import type { SourceRef } from "../../../workflows/types.ts";
 import { eventually } from "../../support/eventually.ts";
-import { type MirrorHarness, type MirroredOrg, openMirrorHarness, orgName } from "../../support/mirror-harness.ts";
+import { type MirrorHarness, type MirroredOrg, openMirrorHarness, orgName, sourceOf } from "../../support/mirror-harness.ts";
 import { type TestBuildkit, openTestBuildkit } from "../builder/buildkit-daemon.ts";
 import { type ScratchBucket, openScratchBucket } from "../registry/scratch-bucket.ts";
+import { tarOf } from "../builder/stand-in.ts";
 import { basic, openGuardedMirror } from "./guarded-mirror.ts";
 
 const signal = AbortSignal.timeout(180_000);
@@ -140,6 +141,23 @@ describe("a source in packs, behind a mirror", () => {
     const known = await get(ref, { headers: { "if-none-match": `"${ref.digest}"` } });
     expect(known.status).toBe(304);
     expect((await get({ ...ref, digest: digestOf("none") })).status).toBe(404);
+  });
+
+  test("may be one blob, a tar, as runs of before have it, and is looked through as well", async () => {
+    using client = createDistributionClient({ baseUrl: registry.listeningOrigin });
+    const repository = parseRepository(`${org.name}/web`);
+    const upload = async (bytes: Buffer): Promise<SourceRef> => {
+      const ref = { repository, digest: digestOf(bytes), sizeBytes: bytes.length };
+      await client.pushBlob(repository, sourceOf(bytes, ref.digest), signal);
+      return ref;
+    };
+    const tar = await tarOf({ Dockerfile: "FROM scratch\nCOPY . /\n", [`${"long/".repeat(40)}é`]: "text" });
+    const ref = await upload(tar);
+    expect(Buffer.from(await (await get(ref)).arrayBuffer()).equals(tar)).toBe(true);
+    await build(ref);
+    const hostile = await upload(gzipSync(tar));
+    await expect(build(hostile)).rejects.toThrow(SourceUnavailable);
+    expect(mirror.orgs.sourceFault(org.name, hostile)).toContain("it is no plain tar");
   });
 
   test("another org's is not there, whoever knows its name, and none is an image or read as one", async () => {
