@@ -78,7 +78,7 @@ const caInStep = "/dev/slipway-ca.crt";
  * buildkitd's OCI runtime, for networks with a re-signing proxy: runc, with the CA bundle bind-mounted into each step. BuildKit 0.34
  * has no setting for this. The mount point lies on the step's own /dev, a tmpfs, so that nothing of it gets into the image, and the
  * variables are no part of the step's cache key. The spec is one line of JSON in which a quote inside a string is escaped, so
- * `"env":[` and the mount of /sys can only be the real ones.
+ * `"env":[` and the mount of /dev/pts can only be the real ones.
  */
 const runcWithCa = `#!/bin/sh
 previous=
@@ -86,7 +86,7 @@ for argument do
   if [ "$previous" = --bundle ]; then
     sed -i \\
       -e 's|"env":\\[|"env":[${caVariables.map((name) => `"${name}=${caInStep}"`).join(",")},|' \\
-      -e 's|{"destination":"/sys",|{"destination":"${caInStep}","type":"bind","source":"${caInBuilder}","options":["bind","ro"]},&|' \\
+      -e 's|{"destination":"/dev/pts",|{"destination":"${caInStep}","type":"bind","source":"${caInBuilder}","options":["bind","ro"]},&|' \\
       "$argument/config.json"
   fi
   previous=$argument
