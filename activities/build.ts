@@ -8,7 +8,9 @@ import type { BuildLogs } from "../builder/build-log.ts";
 import { openBuildSecrets } from "../config/build-secrets.ts";
 import { runTag } from "../mirror/images/run-tag.ts";
 import { parseRepository } from "../oci/repository.ts";
+import type { SourceRef } from "../workflows/types.ts";
 import { type MintToken, buildCredentials } from "./build-credentials.ts";
+import { namedContexts, sourcesOf } from "./build-contexts.ts";
 import { buildOptions } from "./build-options.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
@@ -55,6 +57,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
           const secrets = openSecrets(hostKey, input);
           await ensureOrg(input.org, signal);
           await using builder = await builders.acquire(input.org, { signal, onPhase: (phase) => report({ phase }) });
+          const urlOf = (source: SourceRef) => contextUrl(mirrorAddress, source);
           const image = nameImage(input, attempt);
           const credentials = await buildCredentials(mintToken, input, { imageHost, mirrorAddress }, signal);
           const solved = await solve(
@@ -63,7 +66,8 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
               // its own ones last: nobody's secret takes the place of the source's token
               secrets: { ...secrets, ...credentials.secrets },
               address: builder.address,
-              contextUrl: contextUrl(mirrorAddress, input.source),
+              contextUrl: urlOf(input.source),
+              contexts: namedContexts(input.build, urlOf),
               ...buildOptions(input, sbomGenerator),
               imageName: image.imageName,
             },
@@ -72,7 +76,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
           log.write({ type: "end" });
           return { ...image, ...solved } satisfies BuildOutput;
         } catch (failure) {
-          const error = await sourceFailure(failure, { org: input.org, sources: [input.source] }, sourceFault, signal);
+          const error = await sourceFailure(failure, { org: input.org, sources: sourcesOf(input) }, sourceFault, signal);
           // any other end may be followed by a retry, which goes on in the same log
           if (error instanceof BuildFailed || error instanceof BuildRefused || cancellationDetails()?.cancelRequested === true)
             log.write({ type: "end" });

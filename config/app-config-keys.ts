@@ -17,6 +17,7 @@ export const appConfigKeys: KeyTable = {
   build: {
     table: {
       ...read("dockerfile", "build-target", "args", "ignorefile", "platform", "provenance", "sbom"),
+      contexts: "names",
       ...ignored("settings", "compression", "compression_level", "compose"),
       builder: { refused: "only Dockerfiles are built; name one with build.dockerfile" },
       buildpacks: { refused: "only Dockerfiles are built; name one with build.dockerfile" },

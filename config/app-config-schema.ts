@@ -81,6 +81,7 @@ export const appConfigSchema = z.object({
         "build-target": text.optional(),
         args: z.record(variableName, scalarAsText, "expected a table").optional(),
         ignorefile: text.optional(),
+        contexts: z.record(z.string(), text, "expected a table").optional(),
         provenance: z.union([z.boolean(), z.enum(provenanceModes)], 'expected true, false, "min" or "max"').optional(),
         sbom: z.union([z.boolean(), z.string().regex(imageNameShape)], `expected true, false or ${imageNameRule}`).optional(),
         platform: text.regex(platformShape, `expected ${platformRule}`).optional(),

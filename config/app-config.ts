@@ -19,6 +19,8 @@ export type ParsedAppConfig = {
   readonly config: ResolvedAppConfig;
   /** path of the ignore file as the config names it, relative to the config */
   readonly ignoreFile?: string;
+  /** `[build.contexts]` as it stands there; its directories are relative to the source's */
+  readonly contexts: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
 };
 
@@ -47,7 +49,8 @@ export function parseAppConfig(text: string, fileName: string): ParsedAppConfig 
   if (result.data.http_service?.checks?.length === 0)
     warnings.push(`${fileName}: http_service.checks is empty: a release takes traffic as soon as its machine runs`);
   const ignoreFile = result.data.build?.ignorefile;
-  return { config: resolve(result.data), ...(ignoreFile === undefined ? {} : { ignoreFile }), warnings };
+  const contexts = result.data.build?.contexts ?? {};
+  return { config: resolve(result.data), contexts, ...(ignoreFile === undefined ? {} : { ignoreFile }), warnings };
 }
 
 function readToml(text: string, fileName: string): Table {

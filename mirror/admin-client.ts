@@ -16,7 +16,7 @@ export class MirrorAdminError extends Error {
   }
 }
 
-export type TokenScope = { readonly app: string; readonly blob?: Digest; readonly lifetimeMs?: number };
+export type TokenScope = { readonly app: string; readonly blob?: Digest | readonly Digest[]; readonly lifetimeMs?: number };
 /** `token` is a password; the user's name does not matter. */
 export type MintedToken = { readonly token: string; readonly expiresAtMs: number };
 
@@ -24,7 +24,7 @@ export type MintedToken = { readonly token: string; readonly expiresAtMs: number
 export type MirrorAdmin = {
   /** Serves the org's repositories on these gateway addresses; answers once they take connections. Idempotent. */
   putOrg(org: string, addresses: readonly string[], signal: AbortSignal): Promise<OrgState>;
-  /** A token for a build of the app: pull and push in its repository, or, with `blob`, reading that blob of it. */
+  /** A token for a build of the app: pull and push in its repository, or, with `blob`, reading that blob of it, or those. */
   mintToken(org: string, scope: TokenScope, signal: AbortSignal): Promise<MintedToken>;
   /**
    * Makes an image ready to start from on this host: fetched from other hosts or the durable registry, unpacked and recorded by its

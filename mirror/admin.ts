@@ -16,14 +16,15 @@ const imageBody = z.strictObject({
   /** names the image on this host as well */
   tag: z.string().refine(isTag, "expected a tag").optional(),
 });
+const digest = z.string().refine(isDigest, "expected a digest");
 export const sourceBody = z.strictObject({
   repository: z.string().refine(isRepository, "expected a repository"),
-  digest: z.string().refine(isDigest, "expected a digest"),
+  digest,
 });
 export const tokenBody = z.strictObject({
   app: z.string(),
-  /** the one blob that the token reads; absent: pull and push in the app's repository */
-  blob: z.string().refine(isDigest, "expected a digest").optional(),
+  /** the one blob that the token reads, or the only ones; absent: pull and push in the app's repository */
+  blob: z.union([digest, z.array(digest).min(1).max(32)]).optional(),
   lifetimeMs: z.number().int().min(1).max(longestLifetimeMs).optional(),
 });
 

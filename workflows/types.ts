@@ -38,6 +38,8 @@ export type ResolvedAppConfig = {
     readonly labels?: Readonly<Record<string, string>>;
     /** `os/architecture[/variant]`; absent: the builder's own */
     readonly platform?: string;
+    /** by name: an address as BuildKit takes it, or a directory that was uploaded */
+    readonly contexts?: Readonly<Record<string, string | SourceRef>>;
     /** attached to the image: how it was built, and what is in it */
     readonly provenance?: ProvenanceMode;
     readonly sbom?: SbomRequest;

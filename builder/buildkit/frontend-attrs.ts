@@ -1,4 +1,13 @@
 import type { ProvenanceMode, SbomRequest } from "../../config/attestations.ts";
+import type { Definition } from "../../proto/gen/github.com/moby/buildkit/solver/pb/ops_pb.ts";
+import { tarInput } from "./tar-input.ts";
+
+/** What a name in the Dockerfile stands for in place of a stage or an image. */
+export type NamedContext =
+  /** as the frontend takes it: `docker-image://…`, a git repository or a file over HTTP */
+  | { readonly address: string }
+  /** a tar over HTTP, of which a folder is made */
+  | { readonly tarUrl: string };
 
 /** What to build, as the Dockerfile frontend and the image exporter take it. */
 export type BuildPlan = {
@@ -10,6 +19,7 @@ export type BuildPlan = {
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly noCache: boolean;
+  readonly contexts?: Readonly<Record<string, NamedContext>>;
   /** `os/architecture[/variant]`; absent: the builder's own */
   readonly platform?: string;
   readonly provenance?: ProvenanceMode;
@@ -32,7 +42,17 @@ export function frontendAttrs(plan: BuildPlan): Record<string, string> {
     ...(plan.sbom === undefined ? {} : { "attest:sbom": plan.sbom.generator === undefined ? "" : `generator=${plan.sbom.generator}` }),
     ...withPrefix("build-arg:", plan.buildArgs),
     ...withPrefix("label:", plan.labels),
+    ...withPrefix(
+      "context:",
+      mapValues(plan.contexts ?? {}, (context, name) => ("address" in context ? context.address : `input:${name}`)),
+    ),
   };
+}
+
+/** The contexts that the frontend does not fetch by itself. */
+export function frontendInputs({ contexts = {} }: Pick<BuildPlan, "contexts">): Record<string, Definition> {
+  const tars = Object.entries(contexts).flatMap(([name, context]) => ("tarUrl" in context ? [[name, context.tarUrl] as const] : []));
+  return Object.fromEntries(tars.map(([name, url]) => [name, tarInput(name, url)]));
 }
 
 /** Without attestations one manifest is pushed, with them an index. */
@@ -47,6 +67,9 @@ export function exporterAttrs(plan: BuildPlan): Record<string, string> {
     ...(plan.buildArgs.SOURCE_DATE_EPOCH === undefined ? {} : { "rewrite-timestamp": "true" }),
   };
 }
+
+const mapValues = <T>(values: Readonly<Record<string, T>>, change: (value: T, key: string) => string): Record<string, string> =>
+  Object.fromEntries(Object.entries(values).map(([key, value]) => [key, change(value, key)]));
 
 function withPrefix(prefix: string, values: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [prefix + key, value]));

@@ -76,8 +76,11 @@ export function countSteps(progress: BuildProgress): { steps: number; cachedStep
   return { steps: own.length, cachedSteps: own.filter((step) => step.status === "cached").length };
 }
 
-export const failedStep = (progress: BuildProgress): StepProgress | undefined =>
-  [...progress.values()].findLast((step) => step.status === "failed");
+/** The step that made a build fail: BuildKit then cancels those that run beside it, and these count as failed, too. */
+export function failedStep(progress: BuildProgress): StepProgress | undefined {
+  const failed = [...progress.values()].filter((step) => step.status === "failed");
+  return failed.findLast((step) => !/context canceled/.test(step.error ?? "")) ?? failed.at(-1);
+}
 
 function stepOf(progress: BuildProgress, digest: string): StepProgress {
   return (

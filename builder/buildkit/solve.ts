@@ -4,7 +4,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { tracing } from "../../oci/tracing.ts";
 import { type Buildkit, openBuildkit } from "./client.ts";
 import { BuilderLost, solveError } from "./errors.ts";
-import { type BuildPlan, exporterAttrs, frontendAttrs } from "./frontend-attrs.ts";
+import { type BuildPlan, exporterAttrs, frontendAttrs, frontendInputs } from "./frontend-attrs.ts";
 import { requirePlatform } from "./platforms.ts";
 import { type BuildEvent, type BuildProgress, applyStatus, countSteps, emptyProgress } from "./progress.ts";
 import { type BuildSession, type SessionOffer, openSession } from "./session.ts";
@@ -55,6 +55,7 @@ export async function solve(input: SolveInput, { signal, onEvent }: SolveOptions
         Session: session.id,
         Frontend: "dockerfile.v0",
         FrontendAttrs: frontendAttrs(input),
+        FrontendInputs: frontendInputs(input),
         Exporters: [{ Type: "image", Attrs: exporterAttrs(input) }],
       },
       // BuildKit goes on with the trace, in what it asks the mirror for

@@ -11,6 +11,7 @@ import { tracing as traces } from "../../oci/tracing.ts";
 import { workflowIds } from "../../workflows/ids.ts";
 import type { ControlPlane } from "../control-plane/connect.ts";
 import type { StartedDeploy } from "../control-plane/start-deploy.ts";
+import { uploadContexts } from "../deploy/build-contexts.ts";
 import { type BuildSecretOptions, readBuildSecrets } from "../deploy/build-secrets.ts";
 import { fingerprintOf } from "../deploy/fingerprint.ts";
 import { chooseKey } from "../deploy/idempotency-key.ts";
@@ -83,7 +84,7 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     let controlPlane: ControlPlane | undefined;
     try {
       controlPlane = await connect();
-      const { source, sentBytes, fileCount, commit } = await uploading;
+      const { source, sentBytes, fileCount, commit, config } = await uploading;
       const sent = sentBytes === 0 ? "nothing to upload" : `${sizeOf(sentBytes)} of ${sizeOf(source.sizeBytes)} uploaded`;
       say(`--> Source ${shortDigest(source.digest)}: ${fileCount} files, ${sent}`);
       const input: DeployInput = {
@@ -91,14 +92,14 @@ export async function deploy(directory: string, options: DeployOptions): Promise
         app,
         key,
         source,
-        config: project.config,
+        config,
         ...(commit === undefined ? {} : { commit }),
         noCache: !options.cache,
         ...(secrets.size === 0 ? {} : { sealedSecrets: await sealSecrets(settings, secrets, workflowId) }),
       };
       const { startDeploy } = await import("../control-plane/start-deploy.ts");
       signal.throwIfAborted();
-      return { controlPlane, ...(await startDeploy(controlPlane, input, fingerprintOf(source.digest, project.config), fresh)) };
+      return { controlPlane, ...(await startDeploy(controlPlane, input, fingerprintOf(source.digest, config), fresh)) };
     } catch (error) {
       preparation.abandon(error);
       await uploading.catch(() => undefined);
@@ -123,7 +124,9 @@ export async function deploy(directory: string, options: DeployOptions): Promise
     reading.catch(() => undefined);
     const packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
     const uploaded = await uploadProject(settings, org, app, packed, signal);
-    return { ...uploaded, fileCount: packed.fileCount, commit: await reading };
+    const contexts = await uploadContexts({ settings, org, project, warn: (text) => say(`Warning: ${text}`) }, signal);
+    const build = { ...project.config.build, ...(Object.keys(contexts).length === 0 ? {} : { contexts }) };
+    return { ...uploaded, fileCount: packed.fileCount, commit: await reading, config: { ...project.config, build } };
   }
 }
 

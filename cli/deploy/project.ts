@@ -6,6 +6,7 @@ import { platformRule, platformShape } from "../../config/platform.ts";
 import type { ResolvedAppConfig } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
 import { type AttestationOptions, chooseAttestations } from "./attestations.ts";
+import { type BuildContexts, chooseContexts } from "./build-contexts.ts";
 
 export type ProjectOptions = AttestationOptions & {
   readonly app?: string;
@@ -16,6 +17,7 @@ export type ProjectOptions = AttestationOptions & {
   readonly buildArg?: readonly string[];
   readonly label?: readonly string[];
   readonly platform?: string;
+  readonly buildContext?: readonly string[];
   readonly ignorefile?: string;
 };
 
@@ -23,6 +25,8 @@ export type Project = {
   readonly directory: string;
   readonly config: ResolvedAppConfig;
   readonly ignoreFile?: string;
+  /** what names in the Dockerfile stand for; directories are not uploaded yet */
+  readonly contexts: BuildContexts;
   readonly warnings: readonly string[];
 };
 
@@ -43,6 +47,7 @@ export function readProject(directory: string, options: ProjectOptions): Project
   return {
     directory,
     config,
+    contexts: chooseContexts({ options: options.buildContext ?? [], config: parsed.contexts, sourceDirectory: directory }),
     warnings: parsed.warnings,
     ...(ignoreFile === undefined ? {} : { ignoreFile: path.resolve(directory, ignoreFile) }),
   };

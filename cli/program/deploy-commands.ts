@@ -11,6 +11,7 @@ export function addDeployCommands(program: Command, run: Run): void {
       .option("--ignorefile <path>", "ignore file; default: <Dockerfile>.dockerignore or .dockerignore")
       .option("--build-target <stage>", "stage of the Dockerfile to build")
       .option("--build-arg <name=value>", "argument of the build (repeatable)", collect)
+      .option("--build-context <name=value>", "directory, docker-image://IMAGE or URL for a name in the Dockerfile (repeatable)", collect)
       .option("--platform <os/arch>", "platform to build for; default: the host's own")
       .option("--provenance [mode]", "attach how the image was built: min (the default mode), max or false")
       .option("--sbom [generator]", "attach what is in the image: true, generator=IMAGE or false")

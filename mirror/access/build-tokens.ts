@@ -7,8 +7,8 @@ import { createSignedTokens } from "./signed-tokens.ts";
 /** as long as a build may take (`startToCloseTimeout` of the activity), and a quarter of an hour */
 export const longestLifetimeMs = 135 * 60_000;
 
-/** What a build's token is good for: pull and push in the one repository of its app; with `blob`, reading that blob of it and no more. */
-export type BuildScope = { readonly org: string; readonly app: string; readonly blob?: Digest };
+/** What a build's token is good for: pull and push in the one repository of its app; with `blob`, reading that blob of it, or those, and no more. */
+export type BuildScope = { readonly org: string; readonly app: string; readonly blob?: Digest | readonly Digest[] };
 
 export type BuildTokens = {
   /** `lifetimeMs` is cut to {@link longestLifetimeMs}. */
@@ -17,10 +17,11 @@ export type BuildTokens = {
   verify(token: string, nowMs: number): Promise<BuildScope | undefined>;
 };
 
+const digest = z.string().refine(isDigest);
 const claims = z.object({
   org: z.string().refine(isOrgName),
   app: z.string(),
-  blob: z.string().refine(isDigest).optional(),
+  blob: z.union([digest, z.array(digest)]).optional(),
 });
 
 export function repositoryOf({ org, app }: Pick<BuildScope, "org" | "app">): Repository | undefined {
@@ -39,7 +40,7 @@ export function createBuildTokens(key: Uint8Array): BuildTokens {
       const { data } = claims.safeParse(await signed.verify(token, nowMs));
       if (data === undefined || repositoryOf(data) === undefined) return undefined;
       const { org, app, blob } = data;
-      return { org, app, ...(blob === undefined ? {} : { blob: blob as Digest }) };
+      return { org, app, ...(blob === undefined ? {} : { blob: blob as Digest | readonly Digest[] }) };
     },
   };
 }

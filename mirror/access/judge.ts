@@ -55,7 +55,8 @@ function judgeBuild({ scope }: Caller & { kind: "build" }, want: Exclude<Want, {
   if (want.kind === "foreign") return verdict(scope.blob === undefined);
   if (want.action === "delete") return "unsupported";
   const isOwn = want.repository === repositoryOf(scope);
-  return verdict(isOwn && (scope.blob === undefined || scope.blob === want.blob));
+  if (scope.blob === undefined) return verdict(isOwn);
+  return verdict(isOwn && want.blob !== undefined && [scope.blob].flat().includes(want.blob));
 }
 
 const verdict = (isAllowed: boolean): Verdict => (isAllowed ? "allowed" : "denied");

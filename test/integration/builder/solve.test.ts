@@ -91,6 +91,35 @@ describe("a solve on a real buildkitd", () => {
     expect(lines).toContain("said ahoy");
   });
 
+  it("takes a stage's or an image's place with a folder, a file, or no image at all", async () => {
+    const lines: string[] = [];
+    const folder = await tarOf({ "notes/one": "of a folder", two: "beside it" });
+    const served = (tar: Buffer) => `http://${mirror.host}${mirror.addSource(tar)}`;
+    const dockerfile = `${base}FROM nobody/shared:2 AS given
+FROM base
+COPY --from=shared /notes /notes
+COPY --from=given /two /
+COPY --from=file /context /file
+COPY --from=nothing / /
+RUN /bin/busybox cat /notes/one /two /file
+`;
+    await build(dockerfile, {
+      contexts: {
+        shared: { tarUrl: served(folder) },
+        "nobody/shared:2": { tarUrl: served(folder) },
+        file: { address: served(Buffer.from("of a file")) },
+        nothing: { address: "docker-image://scratch" },
+      },
+      onEvent: (event) => void (event.type === "log" && lines.push(event.line)),
+    });
+    expect(lines.join(" ")).toBe("of a folderbeside itof a file");
+  });
+
+  it("tells a folder that cannot be fetched from a wrong Dockerfile", async () => {
+    const contexts = { shared: { tarUrl: `http://${mirror.host}/v2/acme/web/blobs/nothing` } };
+    expect(await failureOf(build(`${base}COPY --from=shared / /\n`, { contexts }))).toBeInstanceOf(SourceUnavailable);
+  });
+
   it("builds for the platform that it is told, if it can", async () => {
     const own = `linux/${hostArchitecture}`;
     await build(`${base}ARG TARGETPLATFORM\nRUN /bin/busybox test $TARGETPLATFORM = ${own}\n`, { platform: own });

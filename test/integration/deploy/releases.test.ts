@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { builderMachineId } from "../../../builder/names.ts";
 import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
-import { type SourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
+import { type SourceDir, sourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
 import { eventually } from "../../support/eventually.ts";
 import { leftoversOf } from "../../support/leftovers.ts";
 import { probe } from "../../support/probe.ts";
@@ -129,6 +131,24 @@ describe("slipway deploy", () => {
     expect(stderr).toMatch(
       /Cannot build for platform "linux\/s390x": the machines of this host cannot run it, expected .*linux\/(amd64|arm64)/,
     );
+  });
+
+  it("builds with directories and images that stand for names in the Dockerfile", async () => {
+    await using app = await tinyApp("contexts", "not this one");
+    await app.write(
+      "Dockerfile",
+      (await readFile(path.join(app.dir, "Dockerfile"), "utf8")).replace("COPY index", "COPY --from=pages index"),
+    );
+    await using pages = await sourceDir({ "index.html": "of a context", ".dockerignore": "unwanted\n", unwanted: "" });
+    const options = ["--build-context", `pages=${pages.dir}`, "--build-context", "tools=docker-image://busybox"];
+    const first = await run("deploy", app.dir, ...options);
+    expect(first.code, first.stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "contexts"))).text()).toBe("of a context");
+    await pages.write("index.html", "and another one");
+    await pages.write("unwanted", "changed");
+    const second = await run("deploy", app.dir, ...options);
+    expect(second.code, second.stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "contexts"))).text()).toBe("and another one");
   });
 
   it("ends with exit code 10 when Temporal cannot be reached", async () => {

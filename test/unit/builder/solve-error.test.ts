@@ -56,6 +56,13 @@ describe("whose fault a failed solve is", () => {
     expect(error.message).toContain("Cannot attach what the SBOM generator made: bundle entry");
   });
 
+  it("does not blame a step that was cancelled because another one failed", () => {
+    const [culprit] = failedAt("[context shared] load remote build context", "404").values();
+    const [cancelled] = failedAt("[2/3] RUN x", "context canceled").values();
+    const both: BuildProgress = new Map([culprit!, cancelled!].map((step, at) => [`sha256:${at}`, step]));
+    expect(evidence(Status.UNKNOWN, "failed to load cache key: 404", both)).toBeInstanceOf(SourceUnavailable);
+  });
+
   it("tells a source that could not be fetched", () => {
     const progress = failedAt("[internal] load remote build context", "invalid response status 404");
     expect(evidence(Status.UNKNOWN, "failed to read downloaded context", progress)).toBeInstanceOf(SourceUnavailable);

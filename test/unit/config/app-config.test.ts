@@ -24,6 +24,7 @@ describe("parseAppConfig", () => {
         killTimeoutMs: 5000,
         killSignal: "SIGINT",
       },
+      contexts: {},
       warnings: [],
     });
   });

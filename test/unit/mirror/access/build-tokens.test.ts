@@ -28,6 +28,9 @@ describe("the token of a build", () => {
     expect(await tokens.verify(token, nowMs)).toEqual(scope);
     expect(await createBuildTokens(key).verify(token, nowMs + 59_000)).toEqual(scope);
     const blob = digestOf(Buffer.from("source"));
+    const two = [blob, digestOf(Buffer.from("other"))];
+    const { token: ofTwo } = await tokens.mint({ ...scope, blob: two }, 60_000, nowMs);
+    expect(await tokens.verify(ofTwo, nowMs)).toEqual({ ...scope, blob: two });
     const narrow = await tokens.mint({ ...scope, blob }, 60_000, nowMs);
     expect(await tokens.verify(narrow.token, nowMs)).toEqual({ ...scope, blob });
   });
@@ -55,6 +58,7 @@ describe("the token of a build", () => {
     ["without an end", () => forge({ exp: undefined })],
     ["for an org that cannot be", () => forge({ org: "acme/web" })],
     ["for an app that cannot be", () => forge({ app: "../other" })],
+    ["for blobs of which one is none", () => forge({ blob: [digestOf(Buffer.from("a")), "sha256:x"] })],
     ["for a blob that is none", () => forge({ blob: "sha256:x" })],
     [
       "changed in its claims",
