@@ -10,6 +10,10 @@ const count = z.number().int().positive();
 /** Node fires at once what is set later than this (24 days) */
 const longestTimerMs = 2 ** 31 - 1;
 
+const runtimeName = z
+  .string()
+  .regex(/^(\/\S+|[\w-]+(\.[\w-]+)+)$/, 'expected a name such as "io.containerd.runsc.v1", or the path of a shim');
+
 const mirrorLimits = z.strictObject({
   /** bytes that an org's images may take on this host, each content counted once; absent: what the disk has */
   orgBytes: count.optional(),
@@ -147,7 +151,15 @@ export const settingsSchema = z.strictObject({
   router: z.strictObject({ adminSocket: absolutePath, listenHost: z.string(), firstPort: port }),
   /** build and machine logs over HTTP, for `watch` and `logs` */
   logs: z.strictObject({ listen: z.strictObject({ host: z.string(), port }) }),
+  machines: z
+    .strictObject({
+      /** containerd's runtime of app machines (docs/builder.md, "Other runtimes"); absent: io.containerd.runc.v2 */
+      runtime: runtimeName.optional(),
+    })
+    .optional(),
   builder: z.strictObject({
+    /** containerd's runtime of builders; absent: io.containerd.runc.v2 */
+    runtime: runtimeName.optional(),
     /** how long nobody uses a builder before it falls asleep */
     idleTimeoutMs: count.max(longestTimerMs),
     /** suspend: frozen, its memory is kept, and later stopped; stop: its memory is freed at once; off: it stays awake. Absent: suspend */

@@ -9,6 +9,7 @@ import { OptionsSchema } from "../proto/gen/types/runc/options/oci_pb.ts";
 import { type IdMapping } from "./id-mapping.ts";
 import type { RuntimeSpec } from "./oci-spec.ts";
 import { snapshotKeyOf } from "./prepare-snapshot.ts";
+import { runcRuntime } from "./runtime.ts";
 import { hasUserNamespace, machineLabels, type MachinePlan } from "./types.ts";
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -25,7 +26,7 @@ const standbyLabel = "slipway.standby";
 export async function createContainer(
   ctr: ContainerdNamespace,
   settings: Settings,
-  machine: { readonly plan: MachinePlan; readonly spec: RuntimeSpec; readonly idMapping: IdMapping },
+  machine: { readonly plan: MachinePlan; readonly spec: RuntimeSpec; readonly idMapping: IdMapping; readonly runtime: string },
   signal: AbortSignal,
 ): Promise<void> {
   const { plan } = machine;
@@ -35,7 +36,7 @@ export async function createContainer(
         id: plan.id,
         labels: containerLabels(plan),
         image: plan.image.name,
-        runtime: { name: "io.containerd.runc.v2", options: runcOptions(settings, plan, machine.idMapping) },
+        runtime: { name: machine.runtime, ...taskOptions(settings, machine) },
         spec: jsonAny(specType, machine.spec),
         snapshotter: settings.containerd.snapshotter,
         snapshotKey: snapshotKeyOf(plan.id),
@@ -65,8 +66,8 @@ export async function standNoMore(ctr: ContainerdNamespace, { id, labels }: Cont
   await ctr.containers.update({ container: { id, labels: others }, updateMask: { paths: ["labels"] } }, { signal });
 }
 
-export function hasSpec({ spec }: Container, expected: RuntimeSpec): boolean {
-  return spec !== undefined && new TextDecoder().decode(spec.value) === JSON.stringify(expected);
+export function isMadeSo({ spec, runtime }: Container, expected: RuntimeSpec, expectedRuntime: string): boolean {
+  return spec !== undefined && runtime?.name === expectedRuntime && new TextDecoder().decode(spec.value) === JSON.stringify(expected);
 }
 
 /** Labels of ours only, and the reference that keeps the image's content while the machine exists. */
@@ -83,8 +84,16 @@ export function planOf(container: Container): MachinePlan | undefined {
   return JSON.parse(new TextDecoder().decode(stored.value)) as MachinePlan;
 }
 
+/** A shim of another name may take other options: it has its own configuration. */
+export function taskOptions(
+  settings: Settings,
+  { plan, idMapping, runtime }: { readonly plan: MachinePlan; readonly idMapping: IdMapping; readonly runtime: string },
+): { options?: Any } {
+  return runtime === runcRuntime ? { options: runcOptions(settings, plan, idMapping) } : {};
+}
+
 /** The shim's options: our runc with a state folder of the instance, and the machine's root as owner of the output pipes. */
-export function runcOptions(settings: Settings, plan: Pick<MachinePlan, "isolation" | "userNamespace">, idMapping: IdMapping): Any {
+function runcOptions(settings: Settings, plan: Pick<MachinePlan, "isolation" | "userNamespace">, idMapping: IdMapping): Any {
   const ioId = hasUserNamespace(plan) ? idMapping.hostID : 0;
   const options = create(OptionsSchema, {
     binaryName: path.join(settings.tools.binDir, "runc"),

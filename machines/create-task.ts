@@ -5,7 +5,7 @@ import type { Settings } from "../config/settings.ts";
 import { type ContainerdNamespace, isAlreadyExists } from "../containerd/client.ts";
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { bundleRaced } from "./bundle-raced.ts";
-import { runcOptions } from "./create-container.ts";
+import { taskOptions } from "./create-container.ts";
 import type { IdMapping } from "./id-mapping.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan } from "./types.ts";
@@ -14,7 +14,12 @@ import type { MachinePlan } from "./types.ts";
 export async function createTask(
   ctr: ContainerdNamespace,
   settings: Settings,
-  machine: { readonly plan: MachinePlan; readonly mounts: readonly Mount[]; readonly idMapping: IdMapping },
+  machine: {
+    readonly plan: MachinePlan;
+    readonly mounts: readonly Mount[];
+    readonly idMapping: IdMapping;
+    readonly runtime: string;
+  },
   signal: AbortSignal,
 ): Promise<number> {
   const { plan } = machine;
@@ -25,7 +30,7 @@ export async function createTask(
     rootfs: [...machine.mounts],
     stdout: log,
     stderr: log,
-    options: runcOptions(settings, plan, machine.idMapping),
+    ...taskOptions(settings, machine),
   };
   const deadline = Date.now() + deadShimTimeoutMs;
   for (;;) {

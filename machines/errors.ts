@@ -7,6 +7,7 @@ export const machineErrorCodes = [
   "USER_INVALID",
   "PROCESS_INVALID",
   "NETWORK_FAILED",
+  "RUNTIME_MISSING",
   "START_FAILED",
   "STILL_RUNNING",
   "MACHINE_MISSING",

@@ -14,6 +14,7 @@ import { detachNetwork } from "./network/attach-network.ts";
 import { createOrgNetworks } from "./network/org-networks.ts";
 import { removeStandingNetwork } from "./network/standing-network.ts";
 import type { SeccompProfile } from "./oci-spec.ts";
+import { runtimeOf } from "./runtime.ts";
 import { renewSnapshot } from "./prepare-snapshot.ts";
 import { networksOf, readNetworkRegistry } from "./network/network-registry.ts";
 import { checkPlan } from "./check-plan.ts";
@@ -59,7 +60,8 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     if (!namespaces.has(plan.org)) await ensureNamespace(containerd, orgNamespace(plan.org), signal);
     namespaces.add(plan.org);
     seccomp ??= readSeccomp(settings);
-    const deps = { containerd, settings, namespace: orgNamespace(plan.org), network, addressClaims, idMapping, seccomp };
+    const runtime = runtimeOf(settings, plan);
+    const deps = { containerd, settings, namespace: orgNamespace(plan.org), network, addressClaims, idMapping, seccomp, runtime };
     await startMachine(deps, plan, signal);
     const started = await inspect(plan.org, plan.id, signal);
     if (started !== undefined) return started;
@@ -74,7 +76,9 @@ export function createMachines({ containerd, settings, seccompProfile }: Machine
     if (state?.state === "running" || state?.state === "paused") return state;
     const { network, idMapping } = await networks.ensure(org, signal);
     seccomp ??= readSeccomp(settings);
-    const deps = { containerd, settings, namespace: orgNamespace(org), network, addressClaims, idMapping, seccomp };
+    // a container keeps the runtime that it was made with
+    const runtime = found?.container?.runtime?.name ?? runtimeOf(settings, plan);
+    const deps = { containerd, settings, namespace: orgNamespace(org), network, addressClaims, idMapping, seccomp, runtime };
     await restartMachine(deps, plan, signal);
     return await inspect(org, id, signal);
   }

@@ -45,7 +45,7 @@ function sandboxedSpec(input: SpecInput): RuntimeSpec {
     linux: {
       cgroupsPath: input.cgroupsPath,
       // runc makes the network namespace, so that it belongs to the user namespace: sysfs could not be mounted otherwise
-      namespaces: [...ownNamespaces, { type: "user" }],
+      namespaces: [...ownNamespaces, { type: "user" } as const].map((each) => standingIn(each, input.standing)),
       resources: resourcesOf(input),
       uidMappings: [input.idMapping],
       gidMappings: [input.idMapping],

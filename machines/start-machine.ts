@@ -9,7 +9,7 @@ import type { Container } from "../proto/gen/services/containers/v1/containers_p
 import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { allDone } from "./all-done.ts";
 import { emptyCgroup, machineCgroup } from "./cgroup.ts";
-import { createContainer, hasSpec, planOf, standNoMore, standsBy, updateSpec } from "./create-container.ts";
+import { createContainer, isMadeSo, planOf, standNoMore, standsBy, updateSpec } from "./create-container.ts";
 import { createTask } from "./create-task.ts";
 import { MachineError } from "./errors.ts";
 import type { IdMapping } from "./id-mapping.ts";
@@ -32,6 +32,7 @@ import {
 import type { RuntimeSpec, SeccompProfile, SpecMount, SpecUser } from "./oci-spec.ts";
 import { prepareSnapshot, removeSnapshot, snapshotKeyOf } from "./prepare-snapshot.ts";
 import { processFailure } from "./process-failure.ts";
+import { runcRuntime } from "./runtime.ts";
 import { runtimeSpec } from "./spec.ts";
 import { openStartLease, removeStartLease } from "./start-lease.ts";
 import { stopTask } from "./stop-task.ts";
@@ -45,7 +46,11 @@ export type StartDeps = {
   readonly addressClaims: AddressClaims;
   readonly idMapping: IdMapping;
   readonly seccomp: SeccompProfile;
+  readonly runtime: string;
 };
+
+/** Whether its network is there before its processes: kept, or because a runtime other than runc looks for it when it makes them. */
+const connectsFirst = ({ runtime }: StartDeps, plan: MachinePlan): boolean => plan.standby === true || runtime !== runcRuntime;
 
 /** From nothing, or from what stands by, to a started process. What it made is taken away again when a step fails. */
 export async function startMachine(deps: StartDeps, plan: MachinePlan, signal: AbortSignal): Promise<void> {
@@ -70,6 +75,7 @@ export async function restartMachine(deps: StartDeps, plan: MachinePlan, signal:
   try {
     // the container holds the snapshot of this name, be it an old or a new one
     const { mounts, spec } = await prepare(deps, bare, plan, inputs, signal);
+    if (connectsFirst(deps, plan)) await connectStanding(deps, plan, signal);
     await updateSpec(bare, plan.id, spec, signal);
     await run(deps, bare, plan, mounts, signal);
   } catch (error) {
@@ -102,10 +108,10 @@ async function makeContainer(
   const [inputs] = await allDone([gather(deps, bare, plan, signal), clearContainer(bare, settings, plan, signal)]);
   const make = async (): Promise<readonly Mount[]> => {
     const { mounts, spec } = await prepare(deps, lease.namespace, plan, inputs, signal);
-    await createContainer(lease.namespace, settings, { plan, spec, idMapping }, signal);
+    await createContainer(lease.namespace, settings, { plan, spec, idMapping, runtime: deps.runtime }, signal);
     return mounts;
   };
-  const [mounts] = await allDone([make(), plan.standby === true ? connectStanding(deps, plan, signal) : undefined]);
+  const [mounts] = await allDone([make(), connectsFirst(deps, plan) ? connectStanding(deps, plan, signal) : undefined]);
   return mounts;
 }
 
@@ -132,7 +138,7 @@ async function whatStandsBy(
   ]);
   if (snapshot === undefined) return undefined;
   const spec = await specOf(deps, plan, inputs, snapshot.mounts);
-  return hasSpec(container, spec) ? { container, mounts: snapshot.mounts } : undefined;
+  return isMadeSo(container, spec, deps.runtime) ? { container, mounts: snapshot.mounts } : undefined;
 }
 
 async function runStanding(
@@ -144,7 +150,7 @@ async function runStanding(
 ): Promise<void> {
   await allDone([
     standNoMore(bare, container, signal),
-    createTask(bare, deps.settings, { plan, mounts, idMapping: deps.idMapping }, signal),
+    createTask(bare, deps.settings, { plan, mounts, idMapping: deps.idMapping, runtime: deps.runtime }, signal),
   ]);
   await bare.tasks.start({ containerId: plan.id }, { signal });
 }
@@ -170,12 +176,8 @@ async function prepare(
   return { mounts, spec: await specOf(deps, plan, inputs, mounts) };
 }
 
-async function specOf(
-  { settings, idMapping, seccomp }: StartDeps,
-  plan: MachinePlan,
-  { image, nameFiles }: Inputs,
-  mounts: readonly Mount[],
-): Promise<RuntimeSpec> {
+async function specOf(deps: StartDeps, plan: MachinePlan, { image, nameFiles }: Inputs, mounts: readonly Mount[]): Promise<RuntimeSpec> {
+  const { settings, idMapping, seccomp } = deps;
   const user = await resolveImageUser(image.user, {
     passwd: () => readLayerFile(mounts, "/etc/passwd"),
     group: () => readLayerFile(mounts, "/etc/group"),
@@ -188,7 +190,7 @@ async function specOf(
     idMapping,
     cgroupsPath: machineCgroup(settings.instance, plan.org, plan.id),
     nameFiles,
-    ...(plan.standby === true ? { standing: standingFiles(settings, plan) } : {}),
+    ...(connectsFirst(deps, plan) ? { standing: standingFiles(settings, plan) } : {}),
     seccomp,
     kernel: readKernel(),
   });
@@ -201,8 +203,8 @@ async function run(
   mounts: readonly Mount[],
   signal: AbortSignal,
 ): Promise<void> {
-  const pid = await createTask(ctr, deps.settings, { plan, mounts, idMapping: deps.idMapping }, signal);
-  if (plan.standby !== true) await connect(deps, plan, `/proc/${pid}/ns/net`, signal);
+  const pid = await createTask(ctr, deps.settings, { plan, mounts, idMapping: deps.idMapping, runtime: deps.runtime }, signal);
+  if (!connectsFirst(deps, plan)) await connect(deps, plan, `/proc/${pid}/ns/net`, signal);
   await ctr.tasks.start({ containerId: plan.id }, { signal });
 }
 

@@ -26,6 +26,7 @@ import { createLogServer } from "../machines/logs/server.ts";
 import { machineLogTail } from "../machines/logs/tail.ts";
 import { createMachines } from "../machines/machines.ts";
 import { readNetworkRegistry } from "../machines/network/network-registry.ts";
+import { requireRuntimes } from "../machines/runtime.ts";
 import { createRouterClient } from "../machines/router/admin-client.ts";
 import { createMirrorAdmin } from "../mirror/admin-client.ts";
 import { createHostImages } from "../mirror/images/host-images.ts";
@@ -45,6 +46,7 @@ installRuntime(log);
 const tracing = await startTracing("slipway-host", settings);
 
 const containerd = openContainerd(settings.containerd.socket);
+await requireRuntimes(containerd, settings, AbortSignal.timeout(30_000));
 const machines = createMachines({ containerd, settings });
 const builders = createBuilders({ containerd, machines, settings });
 const router = createRouterClient(settings.router.adminSocket);

@@ -25,6 +25,15 @@ export function engineChecks(settings: Settings): CheckRun[] {
       await requireIsolatedContent(containerd, signal);
       return "isolated";
     }),
+    check("container runtimes", 'install the shim on containerd\'s PATH, or correct "runtime" in the settings', async (signal) => {
+      const [{ openContainerd }, { requireRuntimes, runtimeOf }] = await Promise.all([
+        import("../../containerd/client.ts"),
+        import("../../machines/runtime.ts"),
+      ]);
+      await using containerd = openContainerd(settings.containerd.socket);
+      await requireRuntimes(containerd, settings, signal);
+      return `machines ${runtimeOf(settings, { isolation: "sandboxed" })}, builders ${runtimeOf(settings, { isolation: "privileged" })}`;
+    }),
     check("Temporal", logs, async (signal) => await temporalVersion(settings, signal)),
     check("Temporal search attributes", "slipway up", async (signal) => await searchAttributes(settings, signal)),
     check("S3 bucket", logs, async (signal) => await requireBucket(settings, signal)),
