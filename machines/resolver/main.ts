@@ -7,6 +7,7 @@ import { settingsFromEnvironment } from "../../config/settings.ts";
 import { networksOf, readNetworkRegistry } from "../network/network-registry.ts";
 import { createHostServers } from "./host-servers.ts";
 import { openResolver } from "./resolver.ts";
+import { reverseZones } from "./reverse-zones.ts";
 import { createZones } from "./zones.ts";
 
 const log = pino({ name: "resolver" });
@@ -16,7 +17,7 @@ const resolver = await openResolver({
   networks: async () => networksOf(settings, await readNetworkRegistry(settings)),
   isUp: ({ bridge }) => existsSync(`/sys/class/net/${bridge}`),
   zone: createZones(settings),
-  imageHostName: imageHostName(settings.registry.imageHost),
+  own: { imageHostName: imageHostName(settings.registry.imageHost), reverseZones: reverseZones(settings.network) },
   forwarder: { servers: createHostServers() },
   onChange: (change) => log.info(change, "changed"),
 });

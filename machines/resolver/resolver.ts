@@ -1,9 +1,10 @@
 import type { OrgNetwork } from "../types.ts";
 import { createForwarder, type Forwarder, type ForwarderOptions } from "./forwarder.ts";
+import { createPace, type Pace } from "./pace.ts";
 import { createResponder } from "./responder.ts";
 import { openTcpListener } from "./tcp-listener.ts";
 import { type Listener, openUdpListener } from "./udp-listener.ts";
-import type { Zone } from "./zone.ts";
+import type { OwnNames, Zone } from "./zone.ts";
 
 export type ResolverOptions = {
   /** those that this host has at the moment */
@@ -11,7 +12,7 @@ export type ResolverOptions = {
   /** whether an org's gateway addresses can be there yet */
   readonly isUp: (network: OrgNetwork) => boolean;
   readonly zone: (network: OrgNetwork) => Promise<Zone>;
-  readonly imageHostName: string;
+  readonly own: OwnNames;
   readonly forwarder: ForwarderOptions;
   readonly port?: number;
   /** how often it is looked at whether there is a network more, or a listener less; 250 */
@@ -25,11 +26,14 @@ export type Resolver = {
   close(): Promise<void>;
 };
 
-type OrgService = { readonly forwarder: Forwarder; readonly listeners: Map<string, Listener> };
+type OrgService = { readonly forwarder: Forwarder; readonly tcpPace: Pace; readonly listeners: Map<string, Listener> };
+
+/** as many as over UDP, which the filter rules see to: what comes over TCP they cannot count */
+const tcpPerSecond = 1000;
 
 /** Answers the machines of each org on its own gateway addresses, over UDP and TCP, from when these are there on. Errors of one are not another's. */
 export async function openResolver(options: ResolverOptions): Promise<Resolver> {
-  const { networks, isUp, zone, imageHostName, port = 53, lookEveryMs = 250, onChange } = options;
+  const { networks, isUp, zone, own, port = 53, lookEveryMs = 250, onChange } = options;
   const services = new Map<string, OrgService>();
   let closed = false;
 
@@ -42,11 +46,18 @@ export async function openResolver(options: ResolverOptions): Promise<Resolver> 
 
   async function serve(network: OrgNetwork): Promise<void> {
     const { org } = network;
-    const service = services.get(org) ?? { forwarder: createForwarder(options.forwarder), listeners: new Map<string, Listener>() };
+    const service = services.get(org) ?? {
+      forwarder: createForwarder(options.forwarder),
+      tcpPace: createPace(tcpPerSecond),
+      listeners: new Map<string, Listener>(),
+    };
     services.set(org, service);
-    const { forwarder, listeners } = service;
-    const responder = createResponder({ imageHostName, zone: () => zone(network), forwarder });
-    const open = { udp: openUdpListener, tcp: openTcpListener } as const;
+    const { forwarder, tcpPace, listeners } = service;
+    const responder = createResponder({ own, zone: () => zone(network), forwarder });
+    const open = {
+      udp: (address: string) => openUdpListener(address, port, responder),
+      tcp: (address: string) => openTcpListener(address, port, { responder, pace: tcpPace }),
+    } as const;
     for (const address of [network.gatewayIpv4, network.gatewayIpv6]) {
       for (const transport of ["udp", "tcp"] as const) {
         const key = `${transport} ${address}`;
@@ -55,7 +66,7 @@ export async function openResolver(options: ResolverOptions): Promise<Resolver> 
         if (earlier !== undefined) onChange?.({ org, address: key, state: "failed" });
         listeners.delete(key);
         // the address comes after its bridge, and another process may have the port: at the next look again
-        const listener = await open[transport](address, port, responder).catch(() => undefined);
+        const listener = await open[transport](address).catch(() => undefined);
         if (listener === undefined) continue;
         if (closed) return listener.close();
         listeners.set(key, listener);

@@ -1,7 +1,7 @@
 import { ForwardError, type Forwarder } from "./forwarder.ts";
 import { opcodeOf, parseQuery, type Query } from "./query.ts";
 import { bareAnswer, flags, rcodes } from "./wire.ts";
-import { lookUp, isOwnName, type Zone } from "./zone.ts";
+import { apexOf, lookUp, type OwnNames, type Zone } from "./zone.ts";
 import { zoneAnswer } from "./zone-answer.ts";
 
 export type Transport = "udp" | "tcp";
@@ -19,20 +19,21 @@ const mostPayloadBytes = 4096;
 const mostTcpBytes = 65_535;
 
 export type ResponderOptions = {
-  readonly imageHostName: string;
+  readonly own: OwnNames;
   readonly zone: () => Promise<Zone>;
   readonly forwarder: Forwarder;
 };
 
 /** Answers the questions of one org. */
-export function createResponder({ imageHostName, zone, forwarder }: ResponderOptions): Responder {
+export function createResponder({ own, zone, forwarder }: ResponderOptions): Responder {
   async function answer(query: Query, maxBytes: number): Promise<Buffer | undefined> {
     const bare = (rcode: number) => bareAnswer(query.bytes, query.questionEnd, flags.recursionAvailable | rcode);
     if (opcodeOf(query.bytes) !== 0) return bare(rcodes.notImplemented);
     if (query.class !== classInternet || refusedTypes.has(query.type)) return bare(rcodes.refused);
     try {
-      if (!isOwnName(query.name, imageHostName)) return await forwarder.forward(query.bytes);
-      return zoneAnswer(query, lookUp(await zone(), query.name), maxBytes);
+      const apex = apexOf(query.name, own);
+      if (apex === undefined) return await forwarder.forward(query.bytes);
+      return zoneAnswer(query, { apex, found: lookUp(await zone(), query.name) }, maxBytes);
     } catch (error) {
       // who is not answered asks again a while later; who is told of a failure does so at once
       return error instanceof ForwardError && error.code === "BUSY" ? undefined : bare(rcodes.serverFailure);

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
+import type { Pace } from "./pace.ts";
 import { maxQueryBytes } from "./query.ts";
 import type { Responder } from "./responder.ts";
 import type { Listener } from "./udp-listener.ts";
@@ -9,7 +10,11 @@ const mostConnections = 64;
 const defaultIdleMs = 10_000;
 
 /** @throws an ErrnoException of listen(2), such as EADDRNOTAVAIL before the org's bridge is there */
-export async function openTcpListener(address: string, port: number, responder: Responder, idleMs = defaultIdleMs): Promise<Listener> {
+export async function openTcpListener(
+  address: string,
+  port: number,
+  { responder, pace, idleMs = defaultIdleMs }: { readonly responder: Responder; readonly pace: Pace; readonly idleMs?: number },
+): Promise<Listener> {
   const sockets = new Set<net.Socket>();
   let failed = false;
   const server = net.createServer((socket) => {
@@ -17,7 +22,7 @@ export async function openTcpListener(address: string, port: number, responder: 
     socket.on("error", () => socket.destroy());
     socket.once("close", () => sockets.delete(socket));
     socket.setTimeout(idleMs, () => socket.destroy());
-    void converse(socket, responder)
+    void converse(socket, { responder, pace })
       .catch(() => undefined)
       .finally(() => socket.destroy());
   });
@@ -41,7 +46,7 @@ export async function openTcpListener(address: string, port: number, responder: 
 }
 
 /** One question after another, each after its length; the next is read when the one before is answered. Whatever is none ends it. */
-async function converse(socket: net.Socket, responder: Responder): Promise<void> {
+async function converse(socket: net.Socket, { responder, pace }: { readonly responder: Responder; readonly pace: Pace }): Promise<void> {
   let received = Buffer.alloc(0);
   for await (const part of socket as AsyncIterable<Buffer>) {
     received = Buffer.concat([received, part]);
@@ -50,6 +55,7 @@ async function converse(socket: net.Socket, responder: Responder): Promise<void>
       const length = received.readUInt16BE(0);
       if (length > maxQueryBytes) return;
       if (received.length < 2 + length) break;
+      await pace();
       const answer = await responder.respond(received.subarray(2, 2 + length), "tcp");
       if (answer === undefined) return;
       received = received.subarray(2 + length);

@@ -3,7 +3,7 @@ import { apiHostname } from "../../config/mirror-ports.ts";
 import type { MachineAddresses } from "../network/address-plan.ts";
 import type { Query } from "./query.ts";
 import { bareAnswer, flags, rcodes } from "./wire.ts";
-import { apexOf, type Found, zoneName } from "./zone.ts";
+import { type Found, zoneName } from "./zone.ts";
 
 /** Machines come and go with each release: nobody should remember them for longer. */
 export const ttlSeconds = 2;
@@ -16,8 +16,7 @@ const mostAddresses = 32;
  * The answer to a question about the org's own names. Addresses come in another order each time, and as many of them as `maxBytes` hold:
  * a client that takes no truncated answers has some of them at least.
  */
-export function zoneAnswer(query: Query, found: Found, maxBytes: number): Buffer {
-  const apex = apexOf(query.name);
+export function zoneAnswer(query: Query, { apex, found }: { readonly apex: string; readonly found: Found }, maxBytes: number): Buffer {
   if (query.edns !== undefined && query.edns.version > 0) return assemble(query, flags.authoritative, [[], [], [opt(1)]]);
   const additionals = query.edns === undefined ? [] : [opt(0)];
   if (found === "missing") return assemble(query, flags.authoritative | rcodes.noSuchName, [[], [soa(apex)], additionals]);

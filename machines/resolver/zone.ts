@@ -17,9 +17,17 @@ export type Zone = {
 export const zoneName = "internal";
 export const builderHostname = `builder.${zoneName}`;
 
-/** Whether a name is the org's own, there or not. All others are the host's resolvers' to answer, and these are never asked of them. */
-export function isOwnName(name: string, imageHostName: string): boolean {
-  return name === zoneName || name.endsWith(`.${zoneName}`) || (isIP(imageHostName) === 0 && name === imageHostName.toLowerCase());
+/** Which names are answered here, whatever the org. */
+export type OwnNames = { readonly imageHostName: string; readonly reverseZones: readonly string[] };
+
+/**
+ * For whom an answer about a name speaks: the org's names, there or not, are answered here and never asked of the host's resolvers.
+ * Undefined: the name is none of them.
+ * @param name in lower case, without the last dot
+ */
+export function apexOf(name: string, { imageHostName, reverseZones }: OwnNames): string | undefined {
+  const zone = [zoneName, ...reverseZones].find((each) => name === each || name.endsWith(`.${each}`));
+  return zone ?? (isIP(imageHostName) === 0 && name === imageHostName.toLowerCase() ? name : undefined);
 }
 
 /** `missing`: there is no such name. */
@@ -32,9 +40,6 @@ export function lookUp(zone: Zone, name: string): Found {
   const isBetween = () => name === zoneName || [...names.keys()].some((known) => known.endsWith(`.${name}`));
   return names.get(name) ?? (isBetween() ? [] : "missing");
 }
-
-/** Whom the answer that there is nothing speaks for. */
-export const apexOf = (name: string): string => (name.endsWith(`.${zoneName}`) ? zoneName : name);
 
 function namesOf({ gateway, imageHostName, apps, builder }: Zone): ReadonlyMap<string, readonly MachineAddresses[]> {
   return new Map([

@@ -36,6 +36,7 @@ test("an org reaches itself and the mirror, and neither another org nor the host
     ...[rival.gatewayIpv4, rival.gatewayIpv6].flatMap((address) => [`${address} ${port}`, `${address} ${everywhere.port}`]),
     ...[victim.address!, await ipv6Of(victim)].map((address) => `${address} 80`),
   ];
+  for (const { address } of [own, victim]) await page(`http://${address}/hosts`);
   // from the host itself all of them answer, so that what is refused is refused on the way
   for (const target of [...reached, ...refused]) await connects(target);
   const attempts = [...reached, ...refused].map((target) => `(nc -w 2 ${target} </dev/null >/dev/null 2>&1 && echo ${target}) &`);

@@ -2,7 +2,7 @@ import { type DecodedPacket, decode, encode, type RecordType } from "dns-packet"
 import { orgNetwork } from "../../../../machines/network/address-plan.ts";
 
 export const recursionDesired = 0x0100;
-const pools = { ipv4Pool: "10.87.0.0/16", ipv6Pool: "fd12:3456:789a::/48" };
+export const pools = { ipv4Pool: "10.87.0.0/16", ipv6Pool: "fd12:3456:789a::/48" };
 export const acme = orgNetwork(pools, "0badc0de", "acme", 1);
 export const rival = orgNetwork(pools, "0badc0de", "rival", 2);
 

@@ -29,7 +29,7 @@ async function resolverOn(port: number, options: Partial<ResolverOptions> = {}) 
     networks: async () => [here],
     isUp: () => true,
     zone: async (network) => zoneOf(network, { imageHostName, routes }),
-    imageHostName,
+    own: { imageHostName, reverseZones: [] },
     forwarder: { servers: async () => [] },
     port,
     lookEveryMs: 5,
@@ -139,11 +139,22 @@ test("closing waits for nobody: not for a client that is silent, nor for an answ
   await using _next = await resolverOn(port);
 });
 
-test("a connection on which nothing happens is ended", async () => {
-  const responder: Responder = { respond: async () => undefined };
+test("questions over TCP wait for their turn, and a connection on which nothing happens is ended", async () => {
   const port = await freePort();
-  const listener = await openTcpListener("127.0.0.1", port, responder, 20);
+  const respond: Responder["respond"] = async (bytes) => bytes;
+  const turns: (() => void)[] = [];
+  const pace = () => new Promise<void>((resolve) => turns.push(resolve));
+  const listener = await openTcpListener("127.0.0.1", port, { responder: { respond }, pace, idleMs: 60_000 });
+  const asking = overTcp(port, "127.0.0.1", 2, framed(Buffer.from("one")), framed(Buffer.from("two")));
+  for (const turn of [1, 2]) {
+    await expect.poll(() => turns.length, { timeout: 10_000 }).toBe(turn);
+    turns[turn - 1]!();
+  }
+  expect((await asking).map(String)).toEqual(["one", "two"]);
+  listener.close();
+
+  const impatient = await openTcpListener("127.0.0.1", port, { responder: { respond }, pace, idleMs: 20 });
   const idle = net.connect(port, "127.0.0.1");
   await once(idle, "close");
-  listener.close();
+  impatient.close();
 });

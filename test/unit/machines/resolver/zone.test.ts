@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createResponder } from "../../../../machines/resolver/responder.ts";
 import type { Zone } from "../../../../machines/resolver/zone.ts";
+import { reverseZones } from "../../../../machines/resolver/reverse-zones.ts";
 import { zoneOf } from "../../../../machines/resolver/zones.ts";
-import { acme, dataOf, question, read, recursionDesired, rival } from "./ask.ts";
+import { acme, dataOf, pools, question, read, recursionDesired, rival } from "./ask.ts";
 
 const at = (address: string) => ({ address, port: 8080 });
 const route = (org: string, app: string, ...addresses: string[]) => ({ org, app, port: 40_000, targets: addresses.map(at) });
@@ -24,7 +25,11 @@ function responderOf(zone: Zone, forwarded: Buffer[] = []) {
     },
     close: () => undefined,
   };
-  return createResponder({ imageHostName: zone.imageHostName, zone: async () => zone, forwarder });
+  return createResponder({
+    own: { imageHostName: zone.imageHostName, reverseZones: reverseZones(pools) },
+    zone: async () => zone,
+    forwarder,
+  });
 }
 
 const ofAcme = responderOf(zoneOf(acme, { imageHostName, routes, builder }));
@@ -113,6 +118,22 @@ describe("an org's names", () => {
     await responder.respond(question("internal.example.com"), "udp");
     expect(forwarded).toHaveLength(1);
   });
+});
+
+test("the addresses of all orgs' networks have no names, and nobody else is asked for them", async () => {
+  const forwarded: Buffer[] = [];
+  const responder = responderOf(zoneOf(acme, { imageHostName, routes }), forwarded);
+  const ipv6 = `2.${"0.".repeat(15)}1.0.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa`;
+  for (const name of ["2.1.87.10.in-addr.arpa", "2.2.87.10.IN-ADDR.ARPA", ipv6]) {
+    const answer = read(await responder.respond(question(name, "PTR"), "udp"));
+    expect(answer).toMatchObject({ rcode: "NXDOMAIN", authorities: [{ type: "SOA" }] });
+    expect(name.toLowerCase().endsWith(`.${answer.authorities![0]!.name}`)).toBe(true);
+  }
+  expect(forwarded).toEqual([]);
+  for (const name of ["2.1.88.10.in-addr.arpa", "2.1.187.10.in-addr.arpa", "8.8.8.8.in-addr.arpa"]) {
+    await responder.respond(question(name, "PTR"), "udp");
+  }
+  expect(forwarded).toHaveLength(3);
 });
 
 describe("an answer", () => {
