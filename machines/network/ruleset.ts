@@ -5,6 +5,12 @@ export function tableName(instance: string): string {
   return `slipway_${instance}`;
 }
 
+/** Where clouds tell a host its own credentials: link-local addresses, and those of Azure, Alibaba, AWS and Google that are not. */
+const metadataServices = {
+  ipv4: ["169.254.0.0/16", "168.63.129.16", "100.100.100.200"],
+  ipv6: ["fe80::/10", "fd00:ec2::254", "fd20:ce::254"],
+} as const;
+
 /**
  * The whole nftables table of an instance as one transaction for `nft -f`, however often it is loaded. Of a machine it lets pass:
  * to the outside (masqueraded: builds fetch packages), to its own org, to the mirror's ports and to DNS on its gateway. Chains of others
@@ -32,8 +38,8 @@ table ${table} {
 ${lines(networks, spoofed)}
 ${lines(networks, ({ bridge }) => [`iifname "${bridge}" oifname "${bridge}" accept`])}
     iifname "${bridgePrefix}*" oifname "${bridgePrefix}*" drop
-    iifname @bridges ip daddr 169.254.0.0/16 drop
-    iifname @bridges ip6 daddr fe80::/10 drop
+    iifname @bridges ip daddr { ${metadataServices.ipv4.join(", ")} } drop
+    iifname @bridges ip6 daddr { ${metadataServices.ipv6.join(", ")} } drop
     iifname @bridges accept
     ct state established,related accept
     drop

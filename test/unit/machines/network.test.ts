@@ -107,6 +107,15 @@ describe("the filter rules", () => {
     expect(forward.indexOf('oifname "slw*" drop')).toBeGreaterThan(-1);
   });
 
+  test("keep machines from where clouds tell a host its credentials", () => {
+    const forward = text.slice(text.indexOf("chain forward"), text.indexOf("chain input"));
+    for (const address of ["169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fe80::/10", "fd00:ec2::254", "fd20:ce::254"]) {
+      const drops = forward.split("\n").findIndex((line) => line.includes("iifname @bridges ip") && line.includes(address));
+      expect(drops, address).toBeGreaterThan(-1);
+      expect(drops, address).toBeLessThan(forward.split("\n").findIndex((line) => line.includes("iifname @bridges accept")));
+    }
+  });
+
   test("stand for an instance without orgs, too", () => {
     expect(ruleset("0badc0de", pools, [5000], [])).not.toContain("elements");
   });
