@@ -17,6 +17,7 @@ import { type Repository, type Tag, isRepository } from "../../oci/repository.ts
  *     referrers/<algorithm>/<hex of the subject>/
  *       <16 hex of the artifact type's sha256>/
  *         <algorithm>/<hex>                       {mediaType, digest, size, artifactType?, annotations?}: a manifest with that subject
+ *     sources/<algorithm>/<hex>                   {key, sizeBytes, …}: that manifest lists the packs of a source; may be condemned or dying
  *     deleting/<algorithm>/<hex>                  {atMs, revision}: the manifest, its tags and its referrer entry are being deleted
  *   auth/
  *     signing-keys/<10 digits>                    {createdAtMs, privateKey}: signs access tokens; written only if absent, the last one signs
@@ -52,6 +53,8 @@ export const storageKeys = {
     `${storageKeys.referrers(repository, subject)}${sha256(artifactType ?? "").slice(0, 16)}/`,
   referrer: (repository: Repository, subject: Digest, artifactType: string | undefined, digest: Digest) =>
     `${storageKeys.referrersOfType(repository, subject, artifactType)}${pathOf(digest)}`,
+  sources: (repository: Repository) => `${storageKeys.repository(repository)}sources/`,
+  source: (repository: Repository, digest: Digest) => `${storageKeys.sources(repository)}${pathOf(digest)}`,
   deleting: (repository: Repository, digest: Digest) => `${storageKeys.repository(repository)}deleting/${pathOf(digest)}`,
   straysSwept: "garbage/strays-swept",
   signingKeys: "auth/signing-keys/",
@@ -90,7 +93,7 @@ export function startAfter(prefix: string, last: string): string {
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** The digest that ends a key of `digests/`, `blobs/` or `manifests/`; undefined for a key of another shape. */
+/** The digest that ends a key of `digests/`, `blobs/`, `manifests/` or `sources/`; undefined for a key of another shape. */
 export function digestOfKey(key: string): Digest | undefined {
   const match = /\/(sha256|sha512)\/(?:[0-9a-f]{2}\/)?([0-9a-f]+)$/.exec(key);
   const text = `${match?.[1]}:${match?.[2]}`;

@@ -2,6 +2,7 @@ import type { Repository } from "../../oci/repository.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { collectDigests } from "./collect-digests.ts";
 import { collectLinks } from "./collect-links.ts";
+import { collectSources } from "./collect-sources.ts";
 import { type GarbageCounts, addCounts, noGarbage } from "./counts.ts";
 import type { GarbagePolicy } from "./policy.ts";
 import { walkRepositories } from "./walk-repositories.ts";
@@ -11,8 +12,8 @@ export type LinksProgress = { readonly after?: Repository; readonly repositories
 export type DigestsProgress = { readonly after?: string; readonly counts: GarbageCounts };
 
 /**
- * The garbage collection of a bucket in steps, each of which may be cut off anywhere and done again. A pass is `collectLinks` and then
- * `collectDigests`; any number of collectors, pushers and readers may be at work at the same time (docs/races.md).
+ * The garbage collection of a bucket in steps, each of which may be cut off anywhere and done again. A pass is `collectLinks`, of sources
+ * too, and then `collectDigests`; any number of collectors, pushers and readers may be at work at the same time (docs/races.md).
  */
 export type GarbageCollector = {
   collectLinks(
@@ -36,8 +37,10 @@ export function createGarbageCollector({ bucket, mostCandidates: most }: { bucke
     collectLinks: async (policy, from, onProgress, signal) => {
       let progress: LinksProgress = from ?? { repositories: 0, counts: noGarbage };
       for await (const repository of walkRepositories(bucket, signal, progress.after)) {
-        const counts = await collectLinks({ bucket, policy }, { repository, ...bound }, signal);
-        progress = { after: repository, repositories: progress.repositories + 1, counts: addCounts(progress.counts, counts) };
+        const sources = await collectSources({ bucket, policy }, repository, signal);
+        const links = await collectLinks({ bucket, policy }, { repository, ...bound }, signal);
+        const counts = addCounts(progress.counts, addCounts(sources, links));
+        progress = { after: repository, repositories: progress.repositories + 1, counts };
         onProgress(progress);
       }
       return progress;

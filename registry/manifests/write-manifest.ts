@@ -9,6 +9,8 @@ import type { WrittenManifest } from "../../oci/store.ts";
 import type { Bucket } from "../bucket/bucket.ts";
 import { formatRecord } from "../bucket/records.ts";
 import { storageKeys } from "../bucket/storage-keys.ts";
+import { isSourceManifest } from "../../oci/source-manifest.ts";
+import { claimSource } from "./claim-source.ts";
 import { awaitDeletion, isBeingDeleted } from "./deletion.ts";
 import { storeManifest } from "./manifest-content.ts";
 import { writeReferrer } from "./referrers.ts";
@@ -36,6 +38,7 @@ export async function writeManifest(sources: ChildSources, push: ManifestPush, s
   const tags = reference.kind === "tag" ? [reference.tag] : push.tags;
   if (mayReplace !== undefined) await requireReplaceable(sources.bucket, repository, tags, mayReplace, signal);
   await requireChildren(sources, repository, manifest, signal);
+  if (isSourceManifest(manifest)) await claimSource(sources.bucket, repository, descriptor, signal);
   for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
     // once moved, the tag names this manifest, which the rule may not know
     const rule = attempt === 1 && mayReplace !== undefined ? { mayReplace } : {};

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { Descriptor } from "../../../oci/descriptor.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
+import { emptyConfig } from "../../../oci/source-manifest.ts";
 import { abandonedMs } from "../../../registry/blobs/record-life.ts";
 import { createS3Blobs } from "../../../registry/blobs/s3-blobs.ts";
 import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
@@ -13,6 +14,7 @@ import { createS3Client } from "../../../registry/bucket/s3-client.ts";
 import { storageKeys } from "../../../registry/bucket/storage-keys.ts";
 import { collectDigests } from "../../../registry/garbage/collect-digests.ts";
 import { collectLinks } from "../../../registry/garbage/collect-links.ts";
+import { collectSources } from "../../../registry/garbage/collect-sources.ts";
 import { createS3Manifests } from "../../../registry/manifests/s3-manifests.ts";
 import { createS3Uploads } from "../../../registry/uploads/s3-uploads.ts";
 import { openFaultyS3 } from "./faulty-s3.ts";
@@ -73,6 +75,43 @@ describe("the collector of garbage and", () => {
     await pusher.images.push(into, Buffer.from(randomUUID())),
     await pusher.images.push(into, randomBytes(100)),
   ];
+
+  const sources = () => collectSources({ bucket: collector, policy: policy() }, repository, signal);
+  /** An older source, which the collector may take, and the newest. */
+  async function pushSources() {
+    await pusher.images.push(repository, emptyConfig.bytes);
+    const packs = await pushBlobs();
+    const old = await pusher.images.pushSource(repository, [packs[0]!]);
+    await sleep(1_100); // the newest is told by whole seconds
+    await pusher.images.pushSource(repository, [packs[1]!]);
+    return { old, pushAgain: () => pusher.images.pushSource(repository, [packs[0]!]) };
+  }
+  const hasList = async (digest: Digest) => (await pusher.manifests.resolve(repository, { kind: "digest", digest }, signal)) !== undefined;
+
+  it("15. a source that is pushed again while the collector is about to mark it as dying: the mark fails", async () => {
+    const { old, pushAgain } = await pushSources();
+    expect((await sources()).condemned).toBe(1);
+    const hold = collector.holdBefore("putIf", storageKeys.source(repository, old));
+    const removing = sources();
+    await hold.reached;
+    await pushAgain();
+    hold.release();
+    expect((await removing).removed).toBe(0);
+    expect(await hasList(old)).toBe(true);
+  });
+
+  it("15. a source that is pushed again after the mark: the push waits until the list has gone, and writes it anew", async () => {
+    const { old, pushAgain } = await pushSources();
+    await sources();
+    const hold = collector.holdBefore("delete", storageKeys.manifest(repository, old));
+    const removing = sources();
+    await hold.reached;
+    const pushing = pushAgain();
+    hold.release();
+    expect((await removing).removed).toBe(1);
+    await pushing;
+    expect(await hasList(old)).toBe(true);
+  });
 
   it("1. a push that read the link before it was condemned: the next pass sees its manifest", async () => {
     const blobs = await pushBlobs();

@@ -1,9 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Descriptor } from "../../../oci/descriptor.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type Repository, parseRepository } from "../../../oci/repository.ts";
+import { emptyConfig } from "../../../oci/source-manifest.ts";
 import { abandonedMs } from "../../../registry/blobs/record-life.ts";
 import { type Bucket, createBucket } from "../../../registry/bucket/bucket.ts";
 import { formatRecord } from "../../../registry/bucket/records.ts";
@@ -177,6 +179,46 @@ describe("garbage collection", () => {
       .catch(() => {});
     expect(progress).toMatchObject({ after: "b", repositories: 2, counts: { condemned: 2 } });
     expect(await collector.collectLinks(policy, progress, () => {}, signal)).toMatchObject({ repositories: 3, counts: { condemned: 3 } });
+  });
+
+  describe("of sources", () => {
+    const hasList = async (digest: Digest) => (await store.manifests.resolve(repository, { kind: "digest", digest }, signal)) !== undefined;
+    /** When objects were written is known to the second. */
+    const nextSecond = () => sleep(1_100);
+
+    it("removes one that nobody has pushed for two graces, then its packs; the newest stays with all of its own", async () => {
+      const config = await push(emptyConfig.bytes);
+      const [shared, former, newer] = [await push(randomBytes(100)), await push(randomBytes(200)), await push(randomBytes(300))];
+      const old = await images.pushSource(repository, [shared, former]);
+      await nextSecond();
+      const newest = await images.pushSource(repository, [shared, newer]);
+
+      expect(await pass(1)).toMatchObject({ links: { condemned: 0, removed: 0 } });
+      expect(await pass(25)).toMatchObject({ links: { condemned: 1, removed: 0 } });
+      expect(await hasList(old)).toBe(true);
+      expect(await pass(25)).toMatchObject({ links: { condemned: 1, condemnedBytes: 200, removed: 1 } });
+      expect(await hasList(old)).toBe(false);
+      for (let count = 0; count < 4; count += 1) await pass(50);
+      expect(await isThere(former.digest)).toBe(false);
+      expect(await hasList(newest)).toBe(true);
+      for (const { digest } of [config, shared, newer]) expect(await isThere(digest)).toBe(true);
+      expect(await scratch.keys(storageKeys.sources(repository))).toEqual([storageKeys.source(repository, newest)]);
+    });
+
+    it("keeps one that is pushed again, by then the newest, and one that has a tag", async () => {
+      await push(emptyConfig.bytes);
+      const packs = [await push(randomBytes(100)), await push(randomBytes(200)), await push(randomBytes(300))];
+      const again = await images.pushSource(repository, [packs[0]!]);
+      const tagged = await images.pushSource(repository, [packs[1]!], "mine");
+      await nextSecond();
+      const newer = await images.pushSource(repository, [packs[2]!]);
+      expect(await pass(25)).toMatchObject({ links: { condemned: 1 } });
+      await nextSecond();
+      await images.pushSource(repository, [packs[0]!]);
+      for (let count = 0; count < 3; count += 1) await pass(50);
+      expect([await hasList(again), await hasList(newer), await hasList(tagged)]).toEqual([true, false, true]);
+      expect(await isThere(packs[0]!.digest)).toBe(true);
+    });
   });
 
   it("leaves a record alone that it cannot read, and goes on with the others", async () => {
