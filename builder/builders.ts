@@ -127,13 +127,13 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   async function start(org: string, image: BuilderImage, { signal, onPhase }: WakeOptions): Promise<void> {
     onPhase?.("starting");
     await mkdir(builderSocketDir(settings, org), { recursive: true, mode: 0o700 });
-    const volume = await ensureCacheVolume(settings, org);
+    const volume = await ensureCacheVolume(settings, org, signal);
     try {
       await machines.start(builderPlan(settings, org, image, volume), signal);
     } catch (error) {
       if (!volume.userNamespace || !cannotMapOwners(error)) throw error;
       // nothing has run on it in that way
-      await recordCacheVolume(settings, org, { userNamespace: false });
+      await recordCacheVolume(settings, org, { ...volume, userNamespace: false });
       throw error;
     }
     await awaitReady(builderSocket(settings, org), {
@@ -197,7 +197,7 @@ export function createBuilders({ containerd, machines, settings }: BuildersDeps)
   async function discard(org: string, { dropCache, force }: DiscardOptions, signal: AbortSignal): Promise<boolean> {
     const remove = async (): Promise<void> => {
       await machines.remove(org, builderMachineId, force ? killOptions : stopOptions, signal);
-      if (dropCache) await removeCacheVolume(settings, org);
+      if (dropCache) await removeCacheVolume(settings, org, signal);
     };
     return await unlessUsed(org, signal, remove, force);
   }

@@ -4,24 +4,37 @@ import { z } from "zod";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { writeFileAtomic } from "../config/write-file-atomic.ts";
+import { mountImage, removeImage } from "./volume-image.ts";
 
 /**
  * A volume stays as it was begun: within a user namespace overlayfs marks folders that hide others in a way that it does not read outside
  * of one, nor the other way round.
  */
-export type CacheVolume = { readonly userNamespace: boolean };
+export type CacheVolume = {
+  readonly userNamespace: boolean;
+  /** it is a file system of its own, of this size; absent: a folder */
+  readonly sizeBytes?: number | undefined;
+};
 
-const volumeSchema = z.object({ userNamespace: z.boolean() });
+const volumeSchema = z.object({ userNamespace: z.boolean(), sizeBytes: z.number().optional() });
 
 /** Beside the volume: out of the builder's reach. */
 const recordFile = (settings: Settings, org: string): string => `${instancePaths.builderCache(settings, org)}.json`;
 
-/** The org's cache volume; made when there is none. */
-export async function ensureCacheVolume(settings: Settings, org: string): Promise<CacheVolume> {
-  await mkdir(instancePaths.builderCache(settings, org), { recursive: true, mode: 0o700 });
-  const found = await findCacheVolume(settings, org);
-  if (found !== undefined) return found;
-  const volume = { userNamespace: settings.builder.userNamespace !== false };
+const imageFile = (settings: Settings, org: string): string => `${instancePaths.builderCache(settings, org)}.img`;
+
+/** The org's cache volume, mounted if it is to be; made when there is none. */
+export async function ensureCacheVolume(settings: Settings, org: string, signal: AbortSignal): Promise<CacheVolume> {
+  const dir = instancePaths.builderCache(settings, org);
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const volume = (await findCacheVolume(settings, org)) ?? (await beginCacheVolume(settings, org));
+  if (volume.sizeBytes !== undefined) await mountImage(imageFile(settings, org), dir, volume.sizeBytes, signal);
+  return volume;
+}
+
+async function beginCacheVolume(settings: Settings, org: string): Promise<CacheVolume> {
+  const { userNamespace = true, volumeBytes } = settings.builder;
+  const volume = { userNamespace, ...(volumeBytes === undefined ? {} : { sizeBytes: volumeBytes }) };
   await recordCacheVolume(settings, org, volume);
   return volume;
 }
@@ -39,8 +52,9 @@ export async function recordCacheVolume(settings: Settings, org: string, volume:
 }
 
 /** Out of the way first: a removal that is killed in the middle leaves no half of a cache to the next builder. */
-export async function removeCacheVolume(settings: Settings, org: string): Promise<void> {
+export async function removeCacheVolume(settings: Settings, org: string, signal: AbortSignal): Promise<void> {
   const dir = instancePaths.builderCache(settings, org);
+  await removeImage(imageFile(settings, org), dir, signal);
   const dropped = path.join(path.dirname(dir), `${path.basename(dir)}.dropped`);
   await rm(dropped, { recursive: true, force: true });
   await rename(dir, dropped).catch((error: NodeJS.ErrnoException) => {

@@ -53,10 +53,16 @@ async function makeRecipe(settings: Settings, signal: AbortSignal): Promise<Imag
     imageHost: settings.registry.imageHost,
     mirror: mirrorName(settings),
     maxParallelism: Math.max(2, Math.round(settings.builder.cpus * 2)),
-    ...(settings.builder.cacheBytes === undefined ? {} : { cacheBytes: settings.builder.cacheBytes }),
+    ...cacheBound(settings.builder),
   });
   const parts = await Promise.all(entries.map(identify));
   return { entries, key: digestEncoded(digestOf(JSON.stringify([recipeVersion, parts]))).slice(0, 32) };
+}
+
+/** A volume of a fixed size keeps a fifth for what a build that runs takes. */
+function cacheBound({ cacheBytes, volumeBytes }: Settings["builder"]): { cacheBytes?: number } {
+  if (volumeBytes === undefined) return cacheBytes === undefined ? {} : { cacheBytes };
+  return { cacheBytes: Math.min(cacheBytes ?? Infinity, Math.round(volumeBytes * 0.8)) };
 }
 
 /** The host's own CAs, those of the setting, and the mirror's: a client of a build that knows of no `http = true` reaches it over HTTPS. */

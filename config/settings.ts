@@ -170,6 +170,8 @@ export const settingsSchema = z.strictObject({
     cacheBytes: z.number().int().min(100_000_000).optional(),
     memoryMb: z.number().int().positive(),
     cpus: z.number().positive(),
+    /** what a new cache is begun with as a file system of its own, so that no build takes more; absent: what the disk has */
+    volumeBytes: z.number().int().min(1_000_000_000).optional(),
     /** false: new caches are begun without a user namespace, for Dockerfiles that make device nodes or use ids above 65,535 */
     userNamespace: z.boolean().optional(),
     /** image that makes SBOMs where a build names none; absent: BuildKit's own, of Docker Hub */

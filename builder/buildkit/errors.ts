@@ -1,6 +1,6 @@
 import { Status } from "nice-grpc";
 import { stripControl } from "../../config/strip-control.ts";
-import { type BuildProgress, failedStep } from "./progress.ts";
+import { type BuildProgress, failedStep, type StepProgress } from "./progress.ts";
 import type { DockerfileLine } from "./status-details.ts";
 
 /** The Dockerfile or the source is wrong: trying again gives the same. */
@@ -61,6 +61,7 @@ export function solveError({ code, message, line, progress }: SolveEvidence): So
   // when buildkitd ends, it cancels its own steps first
   const interrupted = step === undefined || /context canceled|no active session/.test(step.error ?? "");
   if (interrupted && isConnectionLoss(code, message)) return new BuilderLost(`Lost the builder: ${text}`);
+  if (isDiskFull([message, step?.error ?? "", ...(step?.lastLines ?? [])])) return diskFull(text, step);
   // a generator's fault comes up where its document is attached
   if (message.startsWith("bundle entry "))
     return new BuildFailed(`Cannot attach what the SBOM generator made: ${text}`, { lastLines: step?.lastLines ?? [] });
@@ -71,6 +72,18 @@ export function solveError({ code, message, line, progress }: SolveEvidence): So
     ...(step === undefined ? {} : { step: step.name }),
     lastLines: step?.lastLines ?? [],
     ...(line === undefined ? {} : { line }),
+  });
+}
+
+const isDiskFull = (texts: readonly string[]): boolean => texts.some((text) => /no space left on device/i.test(text));
+
+/** Wherever it happens, in a step or while layers, sources or the image are written. */
+function diskFull(text: string, step: StepProgress | undefined): BuildFailed {
+  const remedy =
+    "the builder's disk is full: slipway builder prune frees what no build uses, builder.volumeBytes and builder.cacheBytes bound it";
+  return new BuildFailed(`${text}; ${remedy}`, {
+    ...(step === undefined ? {} : { step: step.name }),
+    lastLines: step?.lastLines ?? [],
   });
 }
 

@@ -32,6 +32,8 @@ export type BuilderView = {
   readonly limits: {
     readonly memoryMb: number;
     readonly cpus: number;
+    /** absent: what the host's disk has */
+    readonly diskBytes?: number;
     /** absent: it stays awake */
     readonly idleTimeoutMs?: number;
   };
@@ -70,9 +72,14 @@ export async function viewBuilder({ builders, machines, settings }: ViewDeps, or
     state,
     ...(since === undefined ? {} : { sinceMs: since }),
     uses,
-    ...volume,
+    ...(volume === undefined ? {} : { userNamespace: volume.userNamespace }),
     ...(state === "running" ? await askDaemon(builderAddress(settings, org), signal) : await lookAtRest(settings, org, signal)),
-    limits: { memoryMb, cpus, ...(idle === undefined ? {} : { idleTimeoutMs: idle.afterMs }) },
+    limits: {
+      memoryMb,
+      cpus,
+      ...(volume?.sizeBytes === undefined ? {} : { diskBytes: volume.sizeBytes }),
+      ...(idle === undefined ? {} : { idleTimeoutMs: idle.afterMs }),
+    },
   };
 }
 

@@ -11,7 +11,7 @@ export function builderLines(builder: BuilderView, nowMs: number): string[] {
     ["problem", problem],
     ["uses", `${uses}${uses === 0 ? "" : ": builds and connections that keep it awake"}`],
     ["cache", cacheText(cache)],
-    ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs; ${sleepText(limits)}`],
+    ["limits", `${limits.memoryMb} MiB of memory, ${limits.cpus} CPUs${diskText(limits)}; ${sleepText(limits)}`],
     ["root", userNamespace === undefined ? undefined : rootText(userNamespace)],
     ["buildkit", version],
   ];
@@ -22,6 +22,8 @@ const rootText = (userNamespace: boolean): string =>
   userNamespace
     ? "nobody on the host (user namespace)"
     : "root of the host: its cache was begun so, and only a new one can be otherwise (slipway builder recreate --drop-cache)";
+
+const diskText = ({ diskBytes }: BuilderView["limits"]): string => (diskBytes === undefined ? "" : `, ${sizeOf(diskBytes)} of disk`);
 
 function sleepText({ idleTimeoutMs }: BuilderView["limits"]): string {
   return idleTimeoutMs === undefined ? "it stays awake" : `asleep after ${formatDurationMs(idleTimeoutMs)} without use`;
@@ -47,7 +49,7 @@ export function builderJson(builder: BuilderView): Record<string, unknown> {
     uses,
     version,
     cache: { size_bytes: cache.sizeBytes, in_use_bytes: cache.inUseBytes, records: cache.records, max_bytes: cache.maxBytes },
-    limits: { memory_mb: limits.memoryMb, cpus: limits.cpus, idle_timeout_ms: limits.idleTimeoutMs },
+    limits: { memory_mb: limits.memoryMb, cpus: limits.cpus, disk_bytes: limits.diskBytes, idle_timeout_ms: limits.idleTimeoutMs },
     user_namespace: userNamespace,
     problem,
   };

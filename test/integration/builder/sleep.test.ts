@@ -201,7 +201,7 @@ describe("the cache volume", () => {
       settings,
       org,
       await ensureBuilderImage(lab.containerd, settings, org, signal),
-      await ensureCacheVolume(settings, org),
+      await ensureCacheVolume(settings, org, signal),
     );
     const sockets = await mkdtemp(path.join(tmpdir(), "slipway-second-"));
     const mounts = plan.mounts.map((mount) => (mount.destination === "/run/buildkit" ? { ...mount, source: sockets } : mount));

@@ -15,6 +15,16 @@ function failedAt(name: string, error: string, lastLines: string[] = []): BuildP
 const evidence = (code: Status, message: string, progress = emptyProgress) => solveError({ code, message, line: undefined, progress });
 
 describe("whose fault a failed solve is", () => {
+  it.each([
+    ["a step", "process did not complete: exit code: 1", failedAt("[1/2] RUN dd", "exit code: 1", ["dd: /x: No space left on device"])],
+    ["the export", "failed to copy: write /x: no space left on device", failedAt("exporting to image", "no space left on device")],
+    ["the source", "write /x: no space left on device", failedAt("[internal] load remote build context", "no space left on device")],
+  ])("says that the builder's disk is full when %s found no room, and what to do", (_what, message, progress) => {
+    const error = evidence(Status.UNKNOWN, message, progress);
+    expect(error).toBeInstanceOf(BuildFailed);
+    expect(error.message).toMatch(/the builder's disk is full: slipway builder prune/);
+  });
+
   it("blames the Dockerfile when one of its steps failed, and says which with its last lines", () => {
     const error = evidence(Status.UNKNOWN, "process did not complete: exit code: 1", failedAt("[1/2] RUN false", "exit code: 1", ["oops"]));
     expect(error).toBeInstanceOf(BuildFailed);
