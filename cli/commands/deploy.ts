@@ -23,6 +23,8 @@ import { exitCodeOf } from "../exit-codes.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { printJson, toStderr, toStdout, type OutputOptions } from "../output.ts";
 import { sizeOf } from "../render/table.ts";
+import { type Clone, cloneRepository } from "../source/clone.ts";
+import { type GitAddress, parseGitAddress } from "../source/git-address.ts";
 import { readCommit } from "../source/git.ts";
 
 export type DeployOptions = InstanceOptions &
@@ -37,8 +39,21 @@ export type DeployOptions = InstanceOptions &
     readonly timeout?: string;
   };
 
-/** Packs and uploads the source, starts the run or attaches to it, and follows it. Answers the exit code. */
-export async function deploy(directory: string, options: DeployOptions): Promise<number> {
+/** Deploys a directory, or a git repository of which a clone is made. Answers the exit code. */
+export async function deploy(source: string, options: DeployOptions): Promise<number> {
+  const address = parseGitAddress(source);
+  if (address === undefined) return await deployDirectory(source, options);
+  await using clone = await fetchSource(address);
+  return await deployDirectory(clone.directory, options);
+}
+
+async function fetchSource(address: GitAddress): Promise<Clone> {
+  using preparation = startPreparation();
+  return await cloneRepository(address, preparation.signal);
+}
+
+/** Packs and uploads the source, starts the run or attaches to it, and follows it. */
+async function deployDirectory(directory: string, options: DeployOptions): Promise<number> {
   const say = (text: string): void => {
     if (options.quiet !== true && options.output !== "jsonl") toStderr(`${text}\n`);
   };

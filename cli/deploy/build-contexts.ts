@@ -4,13 +4,15 @@ import { imageNameShape } from "../../config/attestations.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { SourceRef } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
+import { cloneRepository } from "../source/clone.ts";
+import { type GitAddress, parseGitAddress } from "../source/git-address.ts";
 import { packProject, uploadProject } from "./prepare-source.ts";
 import type { Project } from "./project.ts";
 
 /** What a name in the Dockerfile stands for in place of a stage or an image. */
 export type BuildContext =
   /** an image or a file over HTTP, as BuildKit takes it */
-  { readonly address: string } | { readonly directory: string };
+  { readonly address: string } | { readonly directory: string } | { readonly repository: GitAddress };
 
 export type BuildContexts = Readonly<Record<string, BuildContext>>;
 
@@ -44,6 +46,8 @@ export function chooseContexts({ options, config, sourceDirectory }: GivenContex
 function readContext(name: string, value: string, from: string): BuildContext {
   const refuse = (why: string): CliError => new CliError(`Cannot use build context "${name}=${value}": ${why}`);
   if (!nameShape.test(name)) throw refuse("expected a name of lower-case letters, digits and . _ - / :");
+  const repository = parseGitAddress(value);
+  if (repository !== undefined) return { repository };
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(value)?.[1]?.toLowerCase();
   if (scheme === "docker-image") {
     if (imageNameShape.test(value.slice("docker-image://".length)) && value.startsWith("docker-image://")) return { address: value };
@@ -52,10 +56,10 @@ function readContext(name: string, value: string, from: string): BuildContext {
   if (scheme === "http" || scheme === "https") {
     const url = URL.parse(value);
     if (url === null) throw refuse("expected a URL");
-    if (url.hash !== "" || url.pathname.endsWith(".git")) throw refuse("git repositories are not taken; clone it and name the directory");
+    if (url.hash !== "") throw refuse("expected the address of a file, or that of a git repository, which ends with .git");
     return { address: value };
   }
-  if (scheme !== undefined) throw refuse("expected a directory, docker-image://IMAGE or an http or https URL");
+  if (scheme !== undefined) throw refuse("expected a directory, docker-image://IMAGE, a git repository or an http or https URL");
   const directory = path.resolve(from, value);
   if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) throw refuse("there is no such directory");
   return { directory };
@@ -68,21 +72,29 @@ export type ContextUpload = {
   readonly warn: (text: string) => void;
 };
 
-/** Packs and uploads the directories among a project's contexts, each as a source of its own. @throws CliError, SourceError */
-export async function uploadContexts(
-  { settings, org, project, warn }: ContextUpload,
-  signal: AbortSignal,
-): Promise<Readonly<Record<string, string | SourceRef>>> {
+/** Packs and uploads the directories and repositories among a project's contexts, each as a source of its own. @throws CliError, SourceError */
+export async function uploadContexts(upload: ContextUpload, signal: AbortSignal): Promise<Readonly<Record<string, string | SourceRef>>> {
   const uploaded: Record<string, string | SourceRef> = {};
-  for (const [name, context] of Object.entries(project.contexts)) {
+  for (const [name, context] of Object.entries(upload.project.contexts)) {
     if ("address" in context) uploaded[name] = context.address;
+    else if ("directory" in context) uploaded[name] = await uploadFolder(name, context.directory, upload, signal);
     else {
-      const { ignoreFile: _ofTheSource, ...rest } = project;
-      const build = { ...project.config.build, dockerfile: "Dockerfile" };
-      const folder = { ...rest, directory: context.directory, config: { ...project.config, build } };
-      const packed = await packProject(folder, (text) => warn(`Build context "${name}": ${text}`), signal);
-      uploaded[name] = (await uploadProject(settings, org, project.config.app, packed, signal)).source;
+      await using clone = await cloneRepository(context.repository, signal);
+      uploaded[name] = await uploadFolder(name, clone.directory, upload, signal);
     }
   }
   return uploaded;
+}
+
+async function uploadFolder(
+  name: string,
+  directory: string,
+  { settings, org, project, warn }: ContextUpload,
+  signal: AbortSignal,
+): Promise<SourceRef> {
+  const { ignoreFile: _ofTheSource, ...rest } = project;
+  const build = { ...project.config.build, dockerfile: "Dockerfile" };
+  const folder = { ...rest, directory, config: { ...project.config, build } };
+  const packed = await packProject(folder, (text) => warn(`Build context "${name}": ${text}`), signal);
+  return (await uploadProject(settings, org, project.config.app, packed, signal)).source;
 }

@@ -4,14 +4,25 @@ import type { Run } from "./run.ts";
 
 export function addDeployCommands(program: Command, run: Run): void {
   addFollow(
-    addApp(addCommand(program, "deploy [dir]", "build an app from its source and roll it out", "slipway deploy . -e LOG_LEVEL=debug"))
+    addApp(
+      addCommand(
+        program,
+        "deploy [source]",
+        "build an app from a directory or a git repository and roll it out",
+        "slipway deploy . -e LOG_LEVEL=debug",
+      ),
+    )
       .option("-c, --config <file>", "config; default: slipway.toml or fly.toml of the directory")
       .option("-e, --env <name=value>", "environment variable of the machines (repeatable)", collect)
       .option("--dockerfile <path>", "Dockerfile, relative to the directory")
       .option("--ignorefile <path>", "ignore file; default: <Dockerfile>.dockerignore or .dockerignore")
       .option("--build-target <stage>", "stage of the Dockerfile to build")
       .option("--build-arg <name=value>", "argument of the build (repeatable)", collect)
-      .option("--build-context <name=value>", "directory, docker-image://IMAGE or URL for a name in the Dockerfile (repeatable)", collect)
+      .option(
+        "--build-context <name=value>",
+        "directory, git repository, docker-image://IMAGE or URL for a name in the Dockerfile (repeatable)",
+        collect,
+      )
       .option("--platform <os/arch>", "platform to build for; default: the host's own")
       .option("--provenance [mode]", "attach how the image was built: min (the default mode), max or false")
       .option("--sbom [generator]", "attach what is in the image: true, generator=IMAGE or false")

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { builderMachineId } from "../../../builder/names.ts";
 import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import { type SourceDir, sourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
+import { openGitServer } from "../../support/git-server.ts";
 import { eventually } from "../../support/eventually.ts";
 import { leftoversOf } from "../../support/leftovers.ts";
 import { probe } from "../../support/probe.ts";
@@ -149,6 +150,26 @@ describe("slipway deploy", () => {
     const second = await run("deploy", app.dir, ...options);
     expect(second.code, second.stderr).toBe(0);
     expect(await (await fetch(await urlOf(stack, "contexts"))).text()).toBe("and another one");
+  });
+
+  it("deploys a folder of a git repository, with another repository in the place of a stage", async () => {
+    await using server = await openGitServer();
+    await using app = await tinyApp("cloned", "not this one");
+    const read = (file: string) => readFile(path.join(app.dir, file), "utf8");
+    const dockerfile = (await read("Dockerfile")).replace("COPY index", "COPY --from=pages index");
+    const commit = await server.commit("app", { "apps/web/Dockerfile": dockerfile, "apps/web/slipway.toml": await read("slipway.toml") });
+    await server.commit("pages", { "index.html": "of a repository" });
+    const { code, stderr } = await run("deploy", `${server.url}/app.git#main:apps/web`, "--build-context", `pages=${server.url}/pages.git`);
+    expect(code, stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "cloned"))).text()).toBe("of a repository");
+    // Temporal lists what has just begun a moment later
+    await eventually(async () => {
+      const { runs } = JSON.parse((await run("runs", "list", "-a", "cloned", "-o", "json")).stdout) as { runs: object[] };
+      expect(runs).toMatchObject([{ commit: { sha: commit, dirty: false } }]);
+    });
+    const wrong = await run("deploy", `${server.url}/app.git#nowhere`);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain('Cannot find "nowhere" in');
   });
 
   it("ends with exit code 10 when Temporal cannot be reached", async () => {

@@ -22,11 +22,17 @@ describe("build contexts", () => {
   test("are directories, images and files over HTTP; those of slipway.toml are relative to the source", () => {
     const { contexts } = parseAppConfig('app = "web"\n[build.contexts]\nshared = "shared"\nBase = "docker-image://x"', "slipway.toml");
     expect(contexts).toEqual({ shared: "shared", Base: "docker-image://x" });
-    const given = [`Tools=${dir}/shared`, "base=docker-image://docker.io/library/busybox:1", "list=https://example.com/list.txt?x=1"];
+    const given = [
+      `Tools=${dir}/shared`,
+      "base=docker-image://docker.io/library/busybox:1",
+      "list=https://example.com/list.txt?x=1",
+      "other=https://example.com/a.git#v1:b",
+    ];
     expect(choose(given, { shared: "shared" })).toEqual({
       shared: { directory: path.join(dir, "shared") },
       tools: { directory: path.join(dir, "shared") },
       base: { address: "docker-image://docker.io/library/busybox:1" },
+      other: { repository: { url: "https://example.com/a.git", ref: "v1", subdir: "b" } },
       list: { address: "https://example.com/list.txt?x=1" },
     });
   });
@@ -40,8 +46,8 @@ describe("build contexts", () => {
     ["x=nowhere", "there is no such directory"],
     ["x=docker-image://a b", "expected docker-image://IMAGE"],
     ["x=docker-image:a", "expected docker-image://IMAGE"],
-    ["x=https://example.com/a.git", "git repositories are not taken"],
-    ["x=https://example.com/a#main", "git repositories are not taken"],
+    ["x=https://example.com/a#main", "that of a git repository, which ends with .git"],
+    ["x=https://example.com/a.git#main:../up", "Cannot use folder"],
     ["x=input:y", "expected a directory"],
     ["x=local:y", "expected a directory"],
     ["x=oci-layout://y", "expected a directory"],
