@@ -19,7 +19,7 @@ const resolver = await openResolver({
   zone: createZones(settings),
   own: { imageHostName: imageHostName(settings.registry.imageHost), reverseZones: reverseZones(settings.network) },
   forwarder: { servers: createHostServers() },
-  onChange: (change) => log.info(change, "changed"),
+  onChange: (change) => (change.state === "serving" ? log.info(change, "changed") : log.warn(change, "changed")),
 });
 announceReady(settings.runDir, "resolver");
 log.info({ serving: resolver.serving() }, "serving");

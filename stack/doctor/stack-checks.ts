@@ -1,7 +1,10 @@
-import { accessSync, constants } from "node:fs";
+import { Resolver } from "node:dns/promises";
+import { accessSync, constants, existsSync } from "node:fs";
 import path from "node:path";
 import { createRegistryClient } from "../../config/registry-client.ts";
+import { apiHostname } from "../../config/mirror-ports.ts";
 import type { Settings } from "../../config/settings.ts";
+import { networksOf, readNetworkRegistry } from "../../machines/network/network-registry.ts";
 import { lanes } from "../../tools/recipes.ts";
 import { accepts } from "../probe.ts";
 import { stackStatus } from "../status.ts";
@@ -27,6 +30,7 @@ export function stackChecks(settings: Settings): CheckRun[] {
       return settings.registry.url;
     }),
     check("mirror socket", fix, async () => await requireSocket(settings.mirror.adminSocket)),
+    check("names", "stop whatever else has port 53: ss -lnp sport = :53", async (signal) => await requireNames(settings, signal)),
     check("router socket", fix, async () => await requireSocket(settings.router.adminSocket)),
   ];
 }
@@ -52,4 +56,19 @@ async function requireProcess(settings: Settings, name: string): Promise<string>
 async function requireSocket(socket: string): Promise<string> {
   if (!(await accepts({ path: socket }))) throw new Error(`nobody listens on "${socket}"`);
   return socket;
+}
+
+/** Each org's resolver tells the mirror's name, as machines ask for it. Another DNS server on port 53 of all addresses would be seen: it does not. */
+async function requireNames(settings: Settings, signal: AbortSignal): Promise<string> {
+  const networks = networksOf(settings, await readNetworkRegistry(settings)).filter(({ bridge }) => existsSync(`/sys/class/net/${bridge}`));
+  for (const { org, gatewayIpv4 } of networks) {
+    const resolver = new Resolver({ timeout: 1000, tries: 2 });
+    resolver.setServers([gatewayIpv4]);
+    const stop = () => resolver.cancel();
+    signal.addEventListener("abort", stop);
+    const found = await resolver.resolve4(apiHostname).catch((error: Error) => [error.message]);
+    signal.removeEventListener("abort", stop);
+    if (!found.includes(gatewayIpv4)) throw new Error(`the resolver of org "${org}" on ${gatewayIpv4} says: ${found.join(", ")}`);
+  }
+  return networks.length === 0 ? "no org has a network yet" : `the resolvers of ${networks.map(({ org }) => org).join(", ")} answer`;
 }

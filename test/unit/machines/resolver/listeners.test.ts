@@ -115,11 +115,17 @@ test("it serves a network from when that comes on, and takes a port as soon as a
   const holder = dgram.createSocket("udp4").bind({ port, address: "127.0.0.1", exclusive: true });
   await once(holder, "listening");
   let up = false;
-  await using resolver = await resolverOn(port, { isUp: () => up });
+  const changes: string[] = [];
+  await using resolver = await resolverOn(port, {
+    isUp: () => up,
+    onChange: ({ org, listener, state, error = "" }) => void changes.push(`${org} ${listener} ${state} ${error}`),
+  });
   expect(resolver.serving()).toEqual([]);
   up = true;
   await expect.poll(() => resolver.serving().length).toBe(3);
   expect(resolver.serving()).not.toContain("acme udp 127.0.0.1");
+  await expect.poll(() => changes.filter((change) => change.includes("blocked"))).toHaveLength(1);
+  expect(changes).toContainEqual(expect.stringMatching(/^acme udp 127\.0\.0\.1 blocked .*EADDRINUSE/));
   holder.close();
   await expect.poll(() => resolver.serving().length, { timeout: 10_000 }).toBe(4);
   expect(dataOf(await overUdp(port, "127.0.0.1", question("web.internal")))).toEqual(["10.87.1.2"]);
