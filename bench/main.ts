@@ -2,6 +2,7 @@
 import { machineFacts } from "./machine-facts.ts";
 
 const benches = {
+  build: () => import("./build/build.ts"),
   "cli-start": () => import("./cli-start.ts"),
   deploy: () => import("./deploy/deploy.ts"),
   fanout: () => import("./fanout/fanout.ts"),
@@ -9,6 +10,7 @@ const benches = {
   push: () => import("./push/push.ts"),
   ready: () => import("./ready/ready.ts"),
   registry: () => import("./registry/registry.ts"),
+  upload: () => import("./upload/upload.ts"),
   wake: () => import("./wake/wake.ts"),
 } as const;
 

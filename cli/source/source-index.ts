@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
-import { readFile, realpath } from "node:fs/promises";
+import { mkdir, readFile, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
 import { z } from "zod";
-import { writeFileAtomic } from "../../config/write-file-atomic.ts";
 import { digestSchema } from "../../oci/digest-schema.ts";
 import type { SourcePack } from "../../oci/source-manifest.ts";
 import type { PackPlan } from "./cut-packs.ts";
@@ -21,6 +20,8 @@ export type SourceIndexOptions = { readonly environment?: NodeJS.ProcessEnv; rea
 /** A file that changed so short a time before it was listed may change once more without its times showing it, as git has it. */
 const racyMs = 2_000;
 const version = 1;
+/** A directory that did not change for so long, or is gone, is read as a whole again. */
+const keptForMs = 30 * 24 * 60 * 60_000;
 const stored = z.strictObject({
   version: z.literal(version),
   directory: z.string(),
@@ -39,6 +40,12 @@ export async function openSourceIndex(
   const real = await realpath(directory);
   const file = path.join(cacheDir(environment), "slipway", "sources", `${sha256(real).slice(0, 32)}.json`);
   const known = await read(file, real);
+  const keys = new WeakMap<PackPlan, string>();
+  const keyOf = (plan: PackPlan): string => {
+    const key = keys.get(plan) ?? keyFor(plan);
+    keys.set(plan, key);
+    return key;
+  };
   return {
     find: (plan) => known[keyOf(plan)],
     async keep(packs) {
@@ -46,7 +53,8 @@ export async function openSourceIndex(
       const next = Object.fromEntries(settled.map(({ plan, pack }) => [keyOf(plan), { digest: pack.digest, size: pack.size }]));
       if (sameKeys(next, known)) return;
       // the next deploy reads the files then
-      await writeFileAtomic(file, JSON.stringify({ version, directory: real, packs: next })).catch(() => undefined);
+      await replace(file, JSON.stringify({ version, directory: real, packs: next })).catch(() => undefined);
+      await sweepOld(path.dirname(file), openedAtMs).catch(() => undefined);
     },
   };
 }
@@ -61,8 +69,30 @@ async function read(file: string, directory: string): Promise<Readonly<Record<st
   return {};
 }
 
+let writes = 0;
+
+/** Readers see the old content or the new one; what a power cut leaves of it is a broken index. */
+async function replace(file: string, content: string): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  const next = `${file}.${process.pid}.${writes++}`;
+  try {
+    await writeFile(next, content, { mode: 0o600 });
+    await rename(next, file);
+  } catch (error) {
+    await rm(next, { force: true });
+    throw error;
+  }
+}
+
+async function sweepOld(folder: string, nowMs: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const file = path.join(folder, name);
+    if ((await stat(file)).mtimeMs < nowMs - keptForMs) await rm(file, { force: true });
+  }
+}
+
 /** All that a pack's bytes come from, but for the content of files, whose identities stand for it. */
-function keyOf({ part, isLast }: PackPlan): string {
+function keyFor({ part, isLast }: PackPlan): string {
   const hash = createHash("sha256").update(isLast ? "last\n" : "\n");
   if (part.kind === "part") hash.update(`${part.first} ${part.lengthBytes}\n`);
   for (const entry of part.kind === "part" ? [part.entry] : part.entries) {

@@ -17,8 +17,8 @@ export type UploadedSource = { readonly source: SourceRef; readonly sentBytes: n
 /** A registry that is being restarted is back within seconds; one that is down is told to the user soon. */
 const patienceMs = 15_000;
 const longestPauseMs = 2_000;
-/** so many packs are in memory at once */
-const sentAtOnce = 4;
+/** So many packs are in memory at once: fewer would leave a fast link idle for the two round trips that each takes. */
+const sentAtOnce = 8;
 const askedAtOnce = 16;
 /** a registry that goes on finding something missing is broken, or somebody deletes as we send */
 const mostRounds = 4;

@@ -91,6 +91,23 @@ test.each([
   expect(await pack()).toEqual({ ...first, read: 0 });
 });
 
+test("an index that nobody has written for a month is removed by the next that is", async () => {
+  const folder = path.join(cache, "slipway", "sources");
+  await mkdir(folder, { recursive: true });
+  for (const [name, daysAgo] of [
+    ["old.json", 31],
+    ["young.json", 5],
+  ] as const) {
+    const at = new Date(Date.now() - daysAgo * 24 * 60 * 60_000);
+    await writeFile(path.join(folder, name), "{}");
+    await utimes(path.join(folder, name), at, at);
+  }
+  await write(["a"]);
+  await pack();
+  expect(await readdir(folder)).toEqual(expect.arrayContaining(["young.json"]));
+  expect(await readdir(folder)).toHaveLength(2);
+});
+
 test("a cache folder that cannot be written costs time and nothing else", async () => {
   await write(["a"]);
   await writeFile(cache, "a file where a folder should be");
