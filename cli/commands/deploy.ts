@@ -22,6 +22,7 @@ import { CliError } from "../errors.ts";
 import { exitCodeOf } from "../exit-codes.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { printJson, toStderr, toStdout, type OutputOptions } from "../output.ts";
+import type { UploadedBytes } from "../render/result-json.ts";
 import { sizeOf } from "../render/table.ts";
 import { type Clone, cloneRepository } from "../source/clone.ts";
 import { type GitAddress, parseGitAddress } from "../source/git-address.ts";
@@ -86,12 +87,13 @@ async function deployDirectory(directory: string, options: DeployOptions): Promi
   const outcome = await followAndReport(settings, controlPlane, started.workflowId, {
     ...options,
     finishedBefore: started.how === "finished",
+    upload: started.upload,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return exitCodeOf(outcome);
 
   /** Packs and uploads while the control plane is being connected; that one cannot be reached is the first thing to tell. */
-  async function startFromSource(): Promise<StartedDeploy & { readonly controlPlane: ControlPlane }> {
+  async function startFromSource(): Promise<StartedDeploy & { readonly controlPlane: ControlPlane; readonly upload: UploadedBytes }> {
     using preparation = startPreparation();
     const { signal } = preparation;
     const uploading = uploadSource(signal);
@@ -114,7 +116,8 @@ async function deployDirectory(directory: string, options: DeployOptions): Promi
       };
       const { startDeploy } = await import("../control-plane/start-deploy.ts");
       signal.throwIfAborted();
-      return { controlPlane, ...(await startDeploy(controlPlane, input, fingerprintOf(source.digest, config), fresh)) };
+      const upload = { sizeBytes: source.sizeBytes, sentBytes };
+      return { controlPlane, upload, ...(await startDeploy(controlPlane, input, fingerprintOf(source.digest, config), fresh)) };
     } catch (error) {
       preparation.abandon(error);
       await uploading.catch(() => undefined);

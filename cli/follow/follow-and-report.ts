@@ -11,7 +11,7 @@ import { failureLines, resultLine, summaryLines } from "../render/end-lines.ts";
 import { createEventWriter, createJsonlRenderer, type EventWriter } from "../render/jsonl-renderer.ts";
 import { createProgressRenderer } from "../render/progress-renderer.ts";
 import { quietRenderer, type Renderer } from "../render/renderer.ts";
-import { resultJson } from "../render/result-json.ts";
+import { type UploadedBytes, resultJson } from "../render/result-json.ts";
 import { followRun } from "./follow-run.ts";
 import { listenForInterrupts } from "./interrupts.ts";
 import { followBuildLog } from "./log-client.ts";
@@ -22,6 +22,7 @@ export type FollowRequest = OutputOptions & {
   readonly timeoutMs?: number;
   /** the run had ended well before: nothing is followed and nothing changed */
   readonly finishedBefore?: boolean;
+  readonly upload?: UploadedBytes;
 };
 
 /** Follows a run to its end and says how it ended: on stderr for people, on stdout the result. */
@@ -70,7 +71,11 @@ export async function followAndReport(
         ? { kind: "deployed", result: { ...outcome.result, changed: false } }
         : outcome;
     const ui = controlPlane.uiOf(workflowId);
-    const json = resultJson(final, { workflowId, app: appOf(workflowId), ui, ...(replication === undefined ? {} : { replication }) });
+    const known = {
+      ...(replication === undefined ? {} : { replication }),
+      ...(request.upload === undefined ? {} : { upload: request.upload }),
+    };
+    const json = resultJson(final, { workflowId, app: appOf(workflowId), ui, ...known });
     if (request.output === "json") printJson(json);
     if (request.output === "jsonl") event("result", json);
     if (final.kind === "deployed") {

@@ -8,7 +8,12 @@ export type ResultContext = {
   readonly app: string;
   readonly ui: string;
   readonly replication?: ReplicationView;
+  /** what this command uploaded for the run */
+  readonly upload?: UploadedBytes;
 };
+
+/** Of a source's tar: how much there is, and how much of it had to be sent. */
+export type UploadedBytes = { readonly sizeBytes: number; readonly sentBytes: number };
 
 /** The result of a run as JSON, schema version 1. What is not known is left out, never made up. */
 export function resultJson(outcome: RunOutcome, context: ResultContext): Record<string, unknown> {
@@ -21,6 +26,7 @@ export function resultJson(outcome: RunOutcome, context: ResultContext): Record<
     status: view?.status ?? "failed",
     changed: outcome.kind === "deployed" && outcome.result.changed,
     ...(view === undefined ? {} : viewJson(view)),
+    ...(context.upload === undefined ? {} : { upload: { sent_bytes: context.upload.sentBytes, total_bytes: context.upload.sizeBytes } }),
     ...(context.replication === undefined ? {} : { replication: replicationJson(context.replication) }),
     ...(outcome.kind === "failed" ? { error: errorJson(outcome) } : {}),
     links: { ui: context.ui },

@@ -81,7 +81,10 @@ describe("the end of a run", () => {
 describe("the JSON result", () => {
   test("holds what is known of a live run, in schema version 1", () => {
     expect(
-      resultJson({ kind: "deployed", result: liveView }, { ...context, replication: { ...replication, status: "durable" } }),
+      resultJson(
+        { kind: "deployed", result: liveView },
+        { ...context, replication: { ...replication, status: "durable" }, upload: { sizeBytes: 4096, sentBytes: 1024 } },
+      ),
     ).toMatchObject({
       schema_version: 1,
       workflow_id: "deploy/default/web/k1",
@@ -93,6 +96,7 @@ describe("the JSON result", () => {
       image: { digest, size_bytes: 3_000_000 },
       machines: [{ id: "web-app-0-v3", healthy: true, image_digest: digest }],
       steps: [{ name: "wake", duration_ms: 230, started_at: "1970-01-01T00:00:01.000Z" }, {}, {}, {}],
+      upload: { sent_bytes: 1024, total_bytes: 4096 },
       replication: { status: "durable" },
       links: { ui: "http://ui" },
     });
