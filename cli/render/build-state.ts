@@ -13,7 +13,8 @@ export type BuildState = {
   readonly active: ReadonlyMap<number, ActiveStep>;
   readonly done: number;
   readonly cached: number;
-  readonly tail: readonly string[];
+  /** of steps that run: what one has said is over with it */
+  readonly tail: readonly { readonly step: number; readonly line: string }[];
 };
 
 export const emptyBuild: BuildState = { attempt: 1, active: new Map(), done: 0, cached: 0, tail: [] };
@@ -39,10 +40,11 @@ export function applyBuildEntry(state: BuildState, entry: BuildLogEntry): BuildS
     case "failed": {
       const active = new Map(state.active);
       active.delete(entry.step);
-      return { ...state, active, done: state.done + 1, cached: state.cached + (entry.type === "cached" ? 1 : 0) };
+      const tail = state.tail.filter(({ step }) => step !== entry.step);
+      return { ...state, active, tail, done: state.done + 1, cached: state.cached + (entry.type === "cached" ? 1 : 0) };
     }
     case "log":
-      return { ...state, tail: [...state.tail, shown(entry.line)].slice(-tailLines) };
+      return { ...state, tail: [...state.tail, { step: entry.step, line: shown(entry.line) }].slice(-tailLines) };
     default:
       return state;
   }
@@ -51,7 +53,7 @@ export function applyBuildEntry(state: BuildState, entry: BuildLogEntry): BuildS
 /** At most `rows` lines, none wider than `columns` cells: the newest steps go before what they said, and that before what is over. */
 export function buildStateLines(build: BuildState, nowMs: number, { rows, columns }: { rows: number; columns: number }): string[] {
   const active = lastOf([...build.active], Math.min(activeLines, rows)).map(([step, running]) => activeLine(step, running, nowMs, columns));
-  const tail = lastOf(build.tail, rows - active.length).map((line) => fitCells(`      ${line}`, columns));
+  const tail = lastOf(build.tail, rows - active.length).map(({ line }) => fitCells(`      ${line}`, columns));
   const over = rows > active.length + tail.length ? overLine(build) : undefined;
   return [...(over === undefined ? [] : [fitCells(over, columns)]), ...active, ...tail];
 }

@@ -135,21 +135,51 @@ describe("slipway deploy", () => {
   });
 
   it("builds with directories and images that stand for names in the Dockerfile", async () => {
-    await using app = await tinyApp("contexts", "not this one");
-    await app.write(
-      "Dockerfile",
-      (await readFile(path.join(app.dir, "Dockerfile"), "utf8")).replace("COPY index", "COPY --from=pages index"),
-    );
+    const dockerfile = [
+      "FROM busybox AS check",
+      "RUN --mount=from=pages,target=/pages test ! -e /pages/unwanted && cp /pages/index.html /page",
+      "FROM nothing-of-this-name AS tools",
+      "FROM scratch",
+      "COPY --from=tools /bin/busybox /bin/busybox",
+      "COPY --from=check /page /www/index.html",
+      'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]',
+      "",
+    ].join("\n");
+    await using app = await tinyApp("contexts", "not this one", { Dockerfile: dockerfile });
     await using pages = await sourceDir({ "index.html": "of a context", ".dockerignore": "unwanted\n", unwanted: "" });
     const options = ["--build-context", `pages=${pages.dir}`, "--build-context", "tools=docker-image://busybox"];
-    const first = await run("deploy", app.dir, ...options);
-    expect(first.code, first.stderr).toBe(0);
+    const { code, stderr } = await run("deploy", app.dir, ...options);
+    expect(code, stderr).toBe(0);
     expect(await (await fetch(await urlOf(stack, "contexts"))).text()).toBe("of a context");
-    await pages.write("index.html", "and another one");
-    await pages.write("unwanted", "changed");
-    const second = await run("deploy", app.dir, ...options);
-    expect(second.code, second.stderr).toBe(0);
-    expect(await (await fetch(await urlOf(stack, "contexts"))).text()).toBe("and another one");
+  });
+
+  it("takes another Dockerfile, another ignore file and the stage that is named", async () => {
+    const dockerfile = [
+      "FROM busybox AS seen",
+      "COPY . /seen",
+      "RUN --mount=type=cache,target=/kept <<CHECK",
+      "set -e",
+      "test -e /seen/wanted && test ! -e /seen/unwanted",
+      "echo checked > /kept/it && cp /kept/it /checked",
+      "CHECK",
+      "FROM busybox AS run",
+      "COPY --from=seen /checked /www/index.html",
+      'CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]',
+      "FROM nothing-of-this-name",
+      "",
+    ].join("\n");
+    await using app = await sourceDir({
+      "slipway.toml": tinyConfig("chosen"),
+      "deploy/run.Dockerfile": dockerfile,
+      "deploy/ignored": "unwanted\n",
+      ".dockerignore": "wanted\n",
+      wanted: "",
+      unwanted: "",
+    });
+    const options = ["--dockerfile", "deploy/run.Dockerfile", "--ignorefile", "deploy/ignored", "--build-target", "run"];
+    const { code, stderr } = await run("deploy", app.dir, ...options);
+    expect(code, stderr).toBe(0);
+    expect(await (await fetch(await urlOf(stack, "chosen"))).text()).toBe("checked\n");
   });
 
   it("deploys a folder of a git repository, with another repository in the place of a stage", async () => {

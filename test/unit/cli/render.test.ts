@@ -167,6 +167,8 @@ describe("a build on a terminal", () => {
     let state = applyBuildEntry(begun, { type: "completed", step: 2, name: "RUN", atMs: 2500, durationMs: 500 });
     state = applyBuildEntry(state, { type: "cached", step: 1, name: "FROM", atMs: 2500 });
     expect(buildStateLines(state, 3500, wide)).toEqual(["    2 done, 1 of them cached"]);
+    const over = applyBuildEntry(logged(9), { type: "completed", step: 2, name: "RUN", atMs: 2500, durationMs: 500 });
+    expect(buildStateLines(over, 3500, wide)).toEqual(["    1 done", "    #1 [1/2] FROM busybox  2.5s"]);
     expect(buildStateLines(applyBuildEntry(state, { type: "attempt", attempt: 2, atMs: 1 }), 0, wide)).toEqual(["    attempt 2"]);
   });
 
