@@ -85,7 +85,7 @@ RUN echo two > /two
 
 async function build({ activities }: BuildHost, of: string, source: SourceRef): Promise<void> {
   const runId = crypto.randomUUID();
-  await new MockActivityEnvironment().run(activities.build, {
+  const input = {
     org: of,
     app,
     workflowId: `bench/${runId}`,
@@ -94,7 +94,8 @@ async function build({ activities }: BuildHost, of: string, source: SourceRef): 
     build: { dockerfile: "Dockerfile", args: {} },
     noCache: false,
     labels: {},
-  });
+  };
+  await new MockActivityEnvironment().run(async () => await activities.build(input));
 }
 
 async function buildctl({ settings }: BuildHost, source: SourceRef, signal: AbortSignal): Promise<void> {
@@ -102,9 +103,13 @@ async function buildctl({ settings }: BuildHost, source: SourceRef, signal: Abor
   await runProgram(
     path.join(settings.tools.binDir, "buildctl"),
     [
-      ...["--addr", builderAddress(settings, org), "build", "--progress", "plain", "--frontend", "dockerfile.v0"],
-      ...["--opt", `context=${contextUrl(mirrorName(settings), source)}`, "--opt", "filename=Dockerfile"],
-      ...["--output", `type=image,"name=${image}",push=true,compression=zstd,compression-level=1,oci-mediatypes=true`],
+      `--addr=${builderAddress(settings, org)}`,
+      "build",
+      "--progress=plain",
+      "--frontend=dockerfile.v0",
+      `--opt=context=${contextUrl(mirrorName(settings), source)}`,
+      "--opt=filename=Dockerfile",
+      `--output=type=image,"name=${image}",push=true,compression=zstd,compression-level=1,oci-mediatypes=true`,
     ],
     { signal },
   );
