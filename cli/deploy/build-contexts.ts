@@ -1,11 +1,11 @@
-import { statSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { imageNameShape } from "../../config/attestations.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { SourceRef } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
 import { cloneRepository } from "../source/clone.ts";
-import { type GitAddress, parseGitAddress } from "../source/git-address.ts";
+import { type GitAddress, parseGitAddress, withoutLogin } from "../source/git-address.ts";
 import { packProject, uploadProject } from "./prepare-source.ts";
 import type { Project } from "./project.ts";
 
@@ -23,7 +23,10 @@ const mostContexts = 16;
 export type GivenContexts = {
   /** `NAME=value` of the command line, directories relative to where it was called */
   readonly options: readonly string[];
-  /** of `[build.contexts]`, directories relative to the source's */
+  /**
+   * of `[build.contexts]`, directories relative to the source's and inside it: a source that somebody else wrote must not make this
+   * client read what is his user's, neither from his disk nor with his git's credentials
+   */
   readonly config: Readonly<Record<string, string>>;
   readonly sourceDirectory: string;
 };
@@ -31,7 +34,7 @@ export type GivenContexts = {
 /** The command line goes before the config. @throws CliError naming what cannot be used */
 export function chooseContexts({ options, config, sourceDirectory }: GivenContexts): BuildContexts {
   const contexts = new Map<string, BuildContext>();
-  for (const [name, value] of Object.entries(config)) contexts.set(name, readContext(name, value, sourceDirectory));
+  for (const [name, value] of Object.entries(config)) contexts.set(name, readConfigured(name, value, sourceDirectory));
   for (const option of options) {
     const at = option.indexOf("=");
     if (at < 1)
@@ -43,8 +46,18 @@ export function chooseContexts({ options, config, sourceDirectory }: GivenContex
   return Object.fromEntries(contexts);
 }
 
+function readConfigured(name: string, value: string, sourceDirectory: string): BuildContext {
+  const context = readContext(name, value, sourceDirectory);
+  if ("address" in context || ("directory" in context && isInside(sourceDirectory, context.directory))) return context;
+  throw new CliError(
+    `Cannot use "${withoutLogin(value)}" of build.contexts: expected an image, a URL of a file or a directory inside the source; name others with --build-context`,
+  );
+}
+
+const isInside = (outer: string, inner: string): boolean => `${realpathSync(inner)}/`.startsWith(`${realpathSync(outer)}/`);
+
 function readContext(name: string, value: string, from: string): BuildContext {
-  const refuse = (why: string): CliError => new CliError(`Cannot use build context "${name}=${value}": ${why}`);
+  const refuse = (why: string): CliError => new CliError(`Cannot use build context "${name}=${withoutLogin(value)}": ${why}`);
   if (!nameShape.test(name)) throw refuse("expected a name of lower-case letters, digits and . _ - / :");
   const repository = parseGitAddress(value);
   if (repository !== undefined) return { repository };

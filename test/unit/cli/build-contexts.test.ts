@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -39,6 +39,13 @@ describe("build contexts", () => {
 
   test("of the command line go before those of slipway.toml", () => {
     expect(choose(["shared=docker-image://scratch"], { shared: "shared" })).toEqual({ shared: { address: "docker-image://scratch" } });
+  });
+
+  test("of slipway.toml lead to nothing of the user's that is outside of the source", async () => {
+    await symlink(tmpdir(), path.join(dir, "out"));
+    for (const value of ["..", "/etc", "out", "shared/../..", "https://example.com/a.git", "git@example.com:a.git"])
+      expect(() => choose([], { x: value }), value).toThrow("name others with --build-context");
+    expect(choose([], { x: ".", y: "shared", z: "docker-image://x", f: "https://example.com/f" })).toHaveProperty("f");
   });
 
   test.each([
