@@ -51,7 +51,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
     build: (input) =>
       withHeartbeat(async (signal, report) => {
         const { attempt } = activityInfo();
-        await using log = await buildLogs.open(input.workflowId, { fresh: attempt === 1 });
+        await using log = await buildLogs.open(input);
         log.write({ type: "attempt", attempt, atMs: Date.now() });
         try {
           const secrets = openSecrets(hostKey, input);

@@ -16,21 +16,24 @@ export type BuildLog = AsyncDisposable & { write(entry: BuildLogEntry): void };
 
 /** The logs of this host's builds: one JSONL file for each run, every attempt in it, kept with the run. */
 export type BuildLogs = {
-  /** `fresh` begins the log anew: a key that failed may be run again. */
-  open(workflowId: string, options: { readonly fresh: boolean }): Promise<BuildLog>;
+  /** Goes on where an earlier attempt of the run left off. */
+  open(run: RunName): Promise<BuildLog>;
 };
 
+/** A run as Temporal names it: the workflow id stands for a key, and a key that failed may be run again. */
+export type RunName = { readonly workflowId: string; readonly runId: string };
+
 /** What the log of a run is called: workflow ids hold slashes. */
-export const buildLogName = (workflowId: string): string => digestEncoded(digestOf(workflowId));
+export const buildLogName = ({ workflowId, runId }: RunName): string => digestEncoded(digestOf(`${workflowId} ${runId}`));
 
 /** `fileOf` says where the log of a given name is. */
 export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {
   return {
-    async open(workflowId, { fresh }) {
-      const file = fileOf(buildLogName(workflowId));
+    async open(run) {
+      const file = fileOf(buildLogName(run));
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      const torn = !fresh && (await endsTorn(file));
-      const stream = createWriteStream(file, { flags: fresh ? "w" : "a", mode: 0o600 });
+      const torn = await endsTorn(file);
+      const stream = createWriteStream(file, { flags: "a", mode: 0o600 });
       // a full disk costs the log, never the build
       stream.on("error", () => undefined);
       // never valid JSON, and ends as a whole line does: readers pass over it

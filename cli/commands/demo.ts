@@ -15,7 +15,7 @@ import { CliError } from "../errors.ts";
 import { exitCodeOf } from "../exit-codes.ts";
 import { followRun } from "../follow/follow-run.ts";
 import { listenForInterrupts } from "../follow/interrupts.ts";
-import { followBuildLog } from "../follow/log-client.ts";
+import { followRunLog } from "../follow/run-log.ts";
 import { openRun } from "../follow/run-handle.ts";
 import { dataDirOption, type InstanceOptions } from "../instance.ts";
 import { printJson, printLines, toStderr, toStdout, type OutputFormat } from "../output.ts";
@@ -84,7 +84,7 @@ export async function demo(options: DemoOptions): Promise<number> {
   const end = await followRun({
     run: openRun(controlPlane, started.workflowId),
     renderer: rendererFor(options),
-    buildLog: (stop) => followBuildLog(settings, started.workflowId, stop),
+    buildLog: (stop) => followRunLog(settings, controlPlane, started.workflowId, stop),
     interrupts,
   });
   if (end.kind !== "ended") {

@@ -7,6 +7,7 @@ import { queryReplication } from "../control-plane/replication.ts";
 import { CliError } from "../errors.ts";
 import { followBuild } from "../follow/follow-build.ts";
 import { openBuildLog } from "../follow/log-client.ts";
+import { nameRun } from "../follow/run-log.ts";
 import { openRun } from "../follow/run-handle.ts";
 import { requireSettings, type InstanceOptions } from "../instance.ts";
 import { printJson, printLines, printList, toStdout, type OutputFormat } from "../output.ts";
@@ -136,7 +137,7 @@ export async function runsLogs(run: string | undefined, options: RunsOptions & {
   const settings = requireSettings(options);
   await using controlPlane = await connectControlPlane(settings);
   const workflowId = await findRun(controlPlane, appFilter(settings, options), run);
-  const log = openBuildLog(settings, workflowId);
+  const log = openBuildLog(settings, await nameRun(controlPlane, workflowId));
   const stop = new AbortController();
   const ended = () => openRun(controlPlane, workflowId).outcome(stop.signal, () => undefined);
   const entries = options.follow === true ? followBuild(log, ended(), stop.signal) : log.rest(stop.signal);

@@ -14,7 +14,7 @@ import { quietRenderer, type Renderer } from "../render/renderer.ts";
 import { type UploadedBytes, resultJson } from "../render/result-json.ts";
 import { followRun } from "./follow-run.ts";
 import { listenForInterrupts } from "./interrupts.ts";
-import { followBuildLog } from "./log-client.ts";
+import { followRunLog } from "./run-log.ts";
 import { openRun } from "./run-handle.ts";
 
 export type FollowRequest = OutputOptions & {
@@ -39,7 +39,7 @@ export async function followAndReport(
   const end = await followRun({
     run,
     renderer: chooseRenderer(request, event),
-    buildLog: request.finishedBefore === true ? nothing : (signal) => followBuildLog(settings, workflowId, signal),
+    buildLog: request.finishedBefore === true ? nothing : (signal) => followRunLog(settings, controlPlane, workflowId, signal),
     interrupts,
     ...(request.timeoutMs === undefined ? {} : { timeoutMs: request.timeoutMs }),
   });

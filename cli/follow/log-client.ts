@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BuildLogEntry } from "../../builder/build-log.ts";
+import type { BuildLogEntry, RunName } from "../../builder/build-log.ts";
 import type { Settings } from "../../config/settings.ts";
 import { urlHost } from "../../config/url-host.ts";
 import { digestEncoded, digestOf } from "../../oci/digest.ts";
@@ -28,8 +28,8 @@ const serverUrl = (settings: Settings): string => {
   return `http://${urlHost(host)}:${port}`;
 };
 
-const buildLogUrl = (settings: Settings, workflowId: string, fromBytes: number, follow: boolean): string =>
-  `${serverUrl(settings)}/builds/${digestEncoded(digestOf(workflowId))}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
+const buildLogUrl = (settings: Settings, { workflowId, runId }: RunName, fromBytes: number, follow: boolean): string =>
+  `${serverUrl(settings)}/builds/${digestEncoded(digestOf(`${workflowId} ${runId}`))}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
 
 /** A build's log over all attempts. Each of its lines is read once, by whichever of the two comes to it. */
 export type BuildLogReader = {
@@ -42,16 +42,14 @@ export type BuildLogReader = {
   rest(signal: AbortSignal): AsyncGenerator<BuildLogEntry>;
 };
 
-export function openBuildLog(settings: Settings, workflowId: string): BuildLogReader {
+export function openBuildLog(settings: Settings, run: RunName): BuildLogReader {
   let fromBytes = 0;
 
   async function* read(follow: boolean, signal: AbortSignal): AsyncGenerator<BuildLogEntry> {
-    for await (const line of logLines(buildLogUrl(settings, workflowId, fromBytes, follow), signal)) {
+    for await (const line of logLines(buildLogUrl(settings, run, fromBytes, follow), signal)) {
       const entry = parseEntry(line);
       // half a line, as the connection broke: it is asked for again
       if (entry === undefined && !line.endsWith("}")) return;
-      // the first attempt begins its file anew: what an earlier run of the same key left there is gone
-      if (entry?.type === "attempt" && entry.attempt === 1) fromBytes = 0;
       fromBytes += Buffer.byteLength(line) + 1;
       if (entry !== undefined) yield entry;
     }
@@ -71,10 +69,6 @@ export function openBuildLog(settings: Settings, workflowId: string): BuildLogRe
     rest: (signal) => read(false, signal),
   };
 }
-
-/** A build's log from its beginning, followed until `signal`. */
-export const followBuildLog = (settings: Settings, workflowId: string, signal: AbortSignal): AsyncGenerator<BuildLogEntry> =>
-  openBuildLog(settings, workflowId).follow(signal);
 
 export type MachineLogOptions = { readonly org: string; readonly machineId: string; readonly follow: boolean; readonly tail: number };
 

@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type BuildLogEntry, createBuildLogs } from "../../../builder/build-log.ts";
+import { type BuildLogEntry, buildLogName, createBuildLogs } from "../../../builder/build-log.ts";
 
 let dir: string;
 beforeAll(async () => {
@@ -13,8 +13,10 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 const file = () => path.join(dir, "log");
 const attempt = (number: number): BuildLogEntry => ({ type: "attempt", attempt: number, atMs: number });
 
-async function write(fresh: boolean, ...entries: BuildLogEntry[]): Promise<void> {
-  await using log = await createBuildLogs(file).open("deploy/acme/web/1", { fresh });
+const run = { workflowId: "deploy/acme/web/1", runId: "one" };
+
+async function write(...entries: BuildLogEntry[]): Promise<void> {
+  await using log = await createBuildLogs(file).open(run);
   for (const entry of entries) log.write(entry);
 }
 
@@ -30,20 +32,20 @@ async function entries(): Promise<unknown[]> {
   });
 }
 
-test("every attempt of a run is in its log, and a run of the same key begins it anew", async () => {
-  await write(true, attempt(1));
-  await write(false, attempt(2), { type: "end" });
+test("every attempt of a run is in its log, and a run of the same key has a log of its own", async () => {
+  await write(attempt(1));
+  await write(attempt(2), { type: "end" });
   expect(await entries()).toEqual([attempt(1), attempt(2), { type: "end" }]);
-  await write(true, attempt(1));
-  expect(await entries()).toEqual([attempt(1)]);
+  expect(buildLogName({ ...run, runId: "two" })).not.toBe(buildLogName(run));
 });
 
 test.each(['{"type":"log","line":"half a li', '{"type":"end"', "{"])(
   "the line %s of a killed worker takes no other with it",
   async (torn) => {
-    await write(true, attempt(1));
+    await rm(file(), { force: true });
+    await write(attempt(1));
     await appendFile(file(), torn);
-    await write(false, attempt(2));
+    await write(attempt(2));
     expect(await entries()).toEqual([attempt(1), attempt(2)]);
     // what a follower would ask for again does not end like this
     expect((await readFile(file(), "utf8")).split("\n")[1]).toMatch(/\}$/);
