@@ -4,7 +4,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { DistributionError } from "../../oci/errors.ts";
 import type { Repository } from "../../oci/repository.ts";
 import { type SourcePack, parseSourceManifest } from "../../oci/source-manifest.ts";
-import type { BlobContent, BlobStore } from "../../oci/store.ts";
+import type { BlobContent, BlobStore, ManifestContent } from "../../oci/store.ts";
 import type { ReadableStore } from "../pull/readable-store.ts";
 import { SourceRefusedError, createTarCheck } from "./tar-check.ts";
 
@@ -27,10 +27,19 @@ export function createJoinedSources(org: string, store: ReadableStore): JoinedSo
   async function packsOf(repository: Repository, digest: Digest, signal: AbortSignal): Promise<readonly SourcePack[] | undefined> {
     if (!repository.startsWith(`${org}/`)) return undefined;
     const content = await store.manifests.read(repository, { kind: "digest", digest }, signal);
-    if (content !== undefined) return parseSourceManifest(content.bytes, content.descriptor.mediaType);
+    if (content !== undefined) return readList(repository, content);
     // as runs of before have it: the tar itself
     const tar = await store.blobs.stat(repository, digest, signal);
     return tar === undefined ? undefined : [{ digest, size: tar.size }];
+  }
+
+  function readList(repository: Repository, { descriptor, bytes }: ManifestContent): readonly SourcePack[] {
+    try {
+      return parseSourceManifest(bytes, descriptor.mediaType);
+    } catch (error) {
+      faults.set(keyOf(repository, descriptor.digest), `The source is refused: "${descriptor.digest}" is no list of packs; deploy again`);
+      throw error;
+    }
   }
 
   /** The tar, each byte of it looked at before it is passed on. */

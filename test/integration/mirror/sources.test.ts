@@ -18,6 +18,7 @@ import { listBlobs } from "../../../containerd/content.ts";
 import { listImages } from "../../../containerd/images.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { createDistributionClient } from "../../../oci/distribution-client.ts";
+import { mediaTypes } from "../../../oci/media-types.ts";
 import { parseRepository } from "../../../oci/repository.ts";
 import { formatSourceManifest } from "../../../oci/source-manifest.ts";
 import { createRegistryApp } from "../../../registry/app.ts";
@@ -206,6 +207,16 @@ describe("a source in packs, behind a mirror", () => {
     expect(told).toBeInstanceOf(BuildFailed);
     expect((told as Error).message).toContain(reason);
     expect((await get(ref)).status).toBe(400);
+  });
+
+  test("that is an image in truth ends its build at once, and says so", async () => {
+    using client = createDistributionClient({ baseUrl: registry.listeningOrigin });
+    const ref = await upload(handmade([dockerfile, tarEnd]));
+    const image = Buffer.from(handmade([dockerfile, tarEnd]).manifest.toString().replace("vnd.slipway.source.v1+json", "x"));
+    const digest = digestOf(image);
+    await client.pushManifest(ref.repository, { kind: "digest", digest }, mediaTypes.imageManifest, image, signal);
+    await expect(build({ ...ref, digest })).rejects.toThrow(SourceUnavailable);
+    expect(mirror.orgs.sourceFault(org.name, { ...ref, digest })).toContain("is no list of packs");
   });
 
   test("a build whose source cannot be fetched now may be tried again", async () => {
