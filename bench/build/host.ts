@@ -44,7 +44,7 @@ export async function openBuildHost(orgs: readonly string[], signal: AbortSignal
   const settings = {
     ...host.settings,
     registry,
-    mirror: { ...host.settings.mirror, auth: "none" as const, publicFallback: false, limits: { clientConnections: 512 } },
+    mirror: { ...host.settings.mirror, auth: "none" as const, publicFallback: false },
   };
   const settingsFile = path.join(dir, "settings.json");
   await writeFile(settingsFile, JSON.stringify(settings), { mode: 0o600 });

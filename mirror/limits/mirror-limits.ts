@@ -29,7 +29,7 @@ export type MirrorLimitsOptions = {
 
 export function createMirrorLimits(options: MirrorLimitsOptions): MirrorLimits {
   const { containerd, space = unboundedSpace, settings = {}, turns = createBodyTurns() } = options;
-  const { orgBytes, orgBytesPerSecond, orgUploads = 64, orgConnections = 512, clientConnections = 128 } = settings;
+  const { orgBytes, orgBytesPerSecond, orgUploads = 64, orgConnections = 512, clientConnections = 384 } = settings;
   const uploads = createOpenUploads({ perOrg: orgUploads });
   const quotaOf = (org: string) =>
     orgBytes === undefined ? {} : { quota: createOrgQuota(createOrgUsage(containerd.namespace(orgNamespace(org))), orgBytes) };

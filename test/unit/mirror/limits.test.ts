@@ -7,10 +7,12 @@ import { admitBody } from "../../../mirror/limits/admit-body.ts";
 import { createBodyTurns } from "../../../mirror/limits/body-turns.ts";
 import { createByteRate } from "../../../mirror/limits/byte-rate.ts";
 import { createConnectionCounts } from "../../../mirror/limits/connection-counts.ts";
+import { createMirrorLimits } from "../../../mirror/limits/mirror-limits.ts";
 import { createFreeSpace } from "../../../mirror/limits/free-space.ts";
 import { createOpenUploads } from "../../../mirror/limits/open-uploads.ts";
 import { createOrgQuota } from "../../../mirror/limits/org-quota.ts";
 import type { OrgUsage } from "../../../mirror/limits/org-usage.ts";
+import { openContainerd } from "../../../containerd/client.ts";
 import { deferred } from "../../../config/deferred.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import type { DistributionTarget } from "../../../oci/routes/distribution-call.ts";
@@ -202,6 +204,24 @@ describe("manifests", () => {
 });
 
 describe("connections", () => {
+  it("of one builder that runs ten builds at once have room", async () => {
+    await using containerd = openContainerd("/nowhere.sock");
+    const { connections } = createMirrorLimits({ containerd }).of("acme");
+    const server = createServer();
+    connections.watch(server);
+    const excess: boolean[] = [];
+    server.on("connection", (socket) => excess.push(connections.isExcess(socket)));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    // as many as bench/build counted
+    const sockets = Array.from({ length: 164 }, () => connect(port, "127.0.0.1"));
+    await expect.poll(() => excess.length).toBe(sockets.length);
+    expect(excess).not.toContain(true);
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+
   it("above the bound are told apart from those that were there before, and cut off at twice the bound", async () => {
     const counts = createConnectionCounts({ orgConnections: 100, clientConnections: 2 });
     const server = createServer((request, response) => response.end(String(counts.isExcess(request.socket))));
