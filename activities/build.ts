@@ -11,7 +11,7 @@ import { parseRepository } from "../oci/repository.ts";
 import type { SourceRef } from "../workflows/types.ts";
 import { type MintToken, buildCredentials } from "./build-credentials.ts";
 import { namedContexts, sourcesOf } from "./build-contexts.ts";
-import { buildOptions } from "./build-options.ts";
+import { type HostBuildOptions, buildOptions } from "./build-options.ts";
 import { activityFailure } from "./failures.ts";
 import { withHeartbeat } from "./heartbeat.ts";
 import { type AskSourceFault, contextUrl, sourceFailure } from "./source-context.ts";
@@ -30,12 +30,11 @@ export type BuildDeps = {
   readonly sourceFault: AskSourceFault;
   /** opens what clients sealed for this host */
   readonly hostKey: KeyObject;
-  /** image that makes SBOMs where a build names none; absent: BuildKit's own */
-  readonly sbomGenerator?: string;
+  readonly hostOptions?: HostBuildOptions;
 };
 
 export function createBuildActivities(deps: BuildDeps): BuildActivities {
-  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, sourceFault, hostKey, sbomGenerator } = deps;
+  const { builders, buildLogs, imageHost, mirrorAddress, ensureOrg, mintToken, sourceFault, hostKey, hostOptions } = deps;
   return {
     wakeBuilder: ({ org }) =>
       withHeartbeat(async (signal, report) => {
@@ -68,7 +67,7 @@ export function createBuildActivities(deps: BuildDeps): BuildActivities {
               address: builder.address,
               contextUrl: urlOf(input.source),
               contexts: namedContexts(input.build, urlOf),
-              ...buildOptions(input, sbomGenerator),
+              ...buildOptions(input, hostOptions),
               imageName: image.imageName,
             },
             { signal, onEvent: (event) => (log.write(event), reportStep(event, report)) },

@@ -1,3 +1,5 @@
+import type { Entitlement } from "../config/entitlements.ts";
+
 /** What buildkitd's configuration depends on. */
 export type BuildkitdConfigInput = {
   /** host part of the image names that builds push; leads to the mirror inside the org's network */
@@ -9,6 +11,14 @@ export type BuildkitdConfigInput = {
   readonly maxParallelism: number;
   /** what the cache may hold; absent: 20 GiB */
   readonly cacheBytes?: number;
+} & BuildkitdAllowance;
+
+/** What of BuildKit is off unless the operator allows it. */
+export type BuildkitdAllowance = {
+  /** repositories of frontends that may be pulled and run */
+  readonly frontends?: readonly string[];
+  /** what builds may ask for */
+  readonly entitlements?: readonly Entitlement[];
 };
 
 /** Registries whose images the mirror answers for, or fetches, before buildkitd asks them itself. */
@@ -16,12 +26,13 @@ export const mirroredRegistries = ["docker.io", "ghcr.io", "quay.io", "gcr.io", 
 
 /**
  * buildkitd.toml. It listens on a unix socket only: build steps share its network, and so do the org's machines, and none of them may
- * reach its API. No frontend but the built-in one, no entitlements, no history: the run's log is ours.
+ * reach its API. No frontend but the built-in one and no entitlements, unless allowed; no history: the run's log is ours.
  */
-export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism, cacheBytes }: BuildkitdConfigInput): string {
+export function buildkitdConfig(input: BuildkitdConfigInput): string {
+  const { imageHost, mirror, socket, maxParallelism, cacheBytes, frontends, entitlements = [] } = input;
   const lines = [
     `root = "/var/lib/buildkit"`,
-    `insecure-entitlements = []`,
+    `insecure-entitlements = [${entitlements.map(quote).join(", ")}]`,
     `[log]`,
     `  format = "json"`,
     `[grpc]`,
@@ -43,7 +54,9 @@ export function buildkitdConfig({ imageHost, mirror, socket, maxParallelism, cac
     `[worker.containerd]`,
     `  enabled = false`,
     `[frontend."gateway.v0"]`,
-    `  enabled = false`,
+    `  enabled = ${frontends !== undefined}`,
+    // an empty list would be all of them
+    ...(frontends === undefined ? [] : [`  allowedRepositories = [${frontends.map(quote).join(", ")}]`]),
     ...mirroredRegistries.flatMap((host) => [`[registry.${quote(host)}]`, `  mirrors = [${quote(mirror)}]`]),
     ...[...new Set([mirror, imageHost])].flatMap((host) => [`[registry.${quote(host)}]`, `  http = true`]),
   ];

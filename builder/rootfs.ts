@@ -1,4 +1,4 @@
-import { buildkitdConfig } from "./buildkitd-config.ts";
+import { type BuildkitdAllowance, buildkitdConfig } from "./buildkitd-config.ts";
 
 /** One entry of the builder's root filesystem; times and owner are fixed, so that the same inputs give the same layer. */
 export type RootfsEntry =
@@ -22,6 +22,7 @@ export type RootfsInput = {
   readonly maxParallelism: number;
   /** what the cache may hold */
   readonly cacheBytes?: number;
+  readonly allowance?: BuildkitdAllowance;
 };
 
 export const socketInBuilder = "/run/buildkit/buildkitd.sock";
@@ -36,6 +37,7 @@ export function builderRootfs(input: RootfsInput): readonly RootfsEntry[] {
     socket: socketInBuilder,
     maxParallelism: input.maxParallelism,
     ...(input.cacheBytes === undefined ? {} : { cacheBytes: input.cacheBytes }),
+    ...input.allowance,
   });
   return [
     ...directories,

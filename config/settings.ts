@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { imageNameRule, imageNameShape } from "./attestations.ts";
+import { entitlements } from "./entitlements.ts";
 import { isOrgName, orgNameRule } from "./org-name.ts";
 
 const port = z.number().int().min(1).max(65535);
@@ -174,6 +175,13 @@ export const settingsSchema = z.strictObject({
     volumeBytes: z.number().int().min(1_000_000_000).optional(),
     /** false: new caches are begun without a user namespace, for Dockerfiles that make device nodes or use ids above 65,535 */
     userNamespace: z.boolean().optional(),
+    /** repositories of the frontends that `# syntax=` lines may name; absent: such lines are ignored, and no foreign frontend runs */
+    frontends: z
+      .array(z.string().regex(imageNameShape, `expected ${imageNameRule}`))
+      .min(1)
+      .optional(),
+    /** what builds may ask for by `slipway deploy --allow`; absent: nothing */
+    entitlements: z.array(z.enum(entitlements)).optional(),
     /** image that makes SBOMs where a build names none; absent: BuildKit's own, of Docker Hub */
     sbomGenerator: z.string().regex(imageNameShape, `expected ${imageNameRule}`).optional(),
     /** the way to the builders from elsewhere (docs/builder.md, "Reaching it"); absent: none */

@@ -84,7 +84,7 @@ const worker = await Worker.create({
       mirrorAddress: mirrorName(settings),
       ensureOrg,
       hostKey: await ensureHostKey(settings),
-      ...(settings.builder.sbomGenerator === undefined ? {} : { sbomGenerator: settings.builder.sbomGenerator }),
+      hostOptions: settings.builder,
       mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
       sourceFault: (org, source, signal) => mirror.sourceFault(org, source, signal),
     }),

@@ -1,4 +1,5 @@
 import type { ProvenanceMode, SbomRequest } from "../config/attestations.ts";
+import type { Entitlement } from "../config/entitlements.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../oci/repository.ts";
 
@@ -43,6 +44,8 @@ export type ResolvedAppConfig = {
     /** attached to the image: how it was built, and what is in it */
     readonly provenance?: ProvenanceMode;
     readonly sbom?: SbomRequest;
+    /** what steps that ask for it may have beyond their sandbox */
+    readonly entitlements?: readonly Entitlement[];
   };
   readonly groups: readonly MachineGroup[];
   readonly http?: { readonly internalPort: number; readonly checks: readonly HttpCheck[] };

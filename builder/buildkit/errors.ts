@@ -1,4 +1,5 @@
 import { Status } from "nice-grpc";
+import { entitlements } from "../../config/entitlements.ts";
 import { stripControl } from "../../config/strip-control.ts";
 import { type BuildProgress, failedStep, type StepProgress } from "./progress.ts";
 import type { DockerfileLine } from "./status-details.ts";
@@ -68,11 +69,17 @@ export function solveError({ code, message, line, progress }: SolveEvidence): So
   if (step?.name.startsWith("exporting ") === true || message.startsWith("failed to push "))
     return new PushFailed(`Cannot push the image: ${text}`);
   if (step?.name.includes("load remote build context") === true) return new SourceUnavailable(`Cannot fetch the source: ${text}`);
-  return new BuildFailed(text, {
+  return new BuildFailed(`${text}${notGranted(text)}`, {
     ...(step === undefined ? {} : { step: step.name }),
     lastLines: step?.lastLines ?? [],
     ...(line === undefined ? {} : { line }),
   });
+}
+
+/** A step asks for what nobody said it may have. */
+function notGranted(text: string): string {
+  const asked = entitlements.find((each) => text.includes(`${each} is not allowed`));
+  return asked === undefined ? "" : `; deploy with --allow ${asked}, where the settings of the host allow it`;
 }
 
 const isDiskFull = (texts: readonly string[]): boolean => texts.some((text) => /no space left on device/i.test(text));

@@ -1,4 +1,5 @@
 import type { ProvenanceMode, SbomRequest } from "../../config/attestations.ts";
+import type { Entitlement } from "../../config/entitlements.ts";
 import type { Definition } from "../../proto/gen/github.com/moby/buildkit/solver/pb/ops_pb.ts";
 import { tarInput } from "./tar-input.ts";
 
@@ -24,6 +25,10 @@ export type BuildPlan = {
   readonly platform?: string;
   readonly provenance?: ProvenanceMode;
   readonly sbom?: SbomRequest;
+  /** `# syntax=` lines are followed; absent: the built-in frontend builds every Dockerfile */
+  readonly followsSyntax?: boolean;
+  /** what steps that ask for it are given beyond their sandbox */
+  readonly entitlements?: readonly Entitlement[];
   /** `host/org/app:tag`, pushed there */
   readonly imageName: string;
 };
@@ -33,8 +38,8 @@ export function frontendAttrs(plan: BuildPlan): Record<string, string> {
   return {
     context: plan.contextUrl,
     filename: plan.dockerfile,
-    // present, it makes the frontend skip `# syntax=`: the built-in frontend builds every Dockerfile, and none is pulled and run
-    cmdline: "docker/dockerfile",
+    // present, it makes the frontend skip `# syntax=`: none is pulled and run
+    ...(plan.followsSyntax === true ? {} : { cmdline: "docker/dockerfile" }),
     ...(plan.target === undefined ? {} : { target: plan.target }),
     ...(plan.platform === undefined ? {} : { platform: plan.platform }),
     ...(plan.noCache ? { "no-cache": "" } : {}),

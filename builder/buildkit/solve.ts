@@ -56,6 +56,7 @@ export async function solve(input: SolveInput, { signal, onEvent }: SolveOptions
         Frontend: "dockerfile.v0",
         FrontendAttrs: frontendAttrs(input),
         FrontendInputs: frontendInputs(input),
+        Entitlements: [...(input.entitlements ?? [])],
         Exporters: [{ Type: "image", Attrs: exporterAttrs(input) }],
       },
       // BuildKit goes on with the trace, in what it asks the mirror for

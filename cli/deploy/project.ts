@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseAppConfig } from "../../config/app-config.ts";
 import { appNameRule, appNameShape } from "../../config/app-config-schema.ts";
+import { type Entitlement, entitlements, isEntitlement } from "../../config/entitlements.ts";
 import { platformRule, platformShape } from "../../config/platform.ts";
 import type { ResolvedAppConfig } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
@@ -17,6 +18,7 @@ export type ProjectOptions = AttestationOptions & {
   readonly buildArg?: readonly string[];
   readonly label?: readonly string[];
   readonly platform?: string;
+  readonly allow?: readonly string[];
   readonly buildContext?: readonly string[];
   readonly ignorefile?: string;
 };
@@ -93,8 +95,14 @@ export function applyOptions(config: ResolvedAppConfig, options: ProjectOptions)
       ...(options.label === undefined ? {} : { labels: pairs("--label", options.label) }),
       ...(platform === undefined ? {} : { platform }),
       ...chooseAttestations(options, config.build),
+      ...(options.allow === undefined ? {} : { entitlements: options.allow.map(toEntitlement) }),
     },
   };
+}
+
+function toEntitlement(text: string): Entitlement {
+  if (isEntitlement(text)) return text;
+  throw new CliError(`Cannot allow "${text}": expected ${entitlements.join(" or ")}`);
 }
 
 function pairs(option: string, values: readonly string[]): Record<string, string> {

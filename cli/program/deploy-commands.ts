@@ -29,6 +29,7 @@ export function addDeployCommands(program: Command, run: Run): void {
       .option("--label <name=value>", "label of the image (repeatable)", collect)
       .option("--build-secret <name[=value]>", "secret of the build; without a value, of the environment (repeatable)", collect)
       .option("--build-secret-file <name=path>", "secret of the build that a file holds (repeatable)", collect)
+      .option("--allow <entitlement>", "network.host or security.insecure for steps that ask for it (repeatable)", collect)
       .option("--no-cache", "build every step anew")
       .option("--detach", "return as soon as the run has been started")
       .option("--idempotency-key <key>", "one release per key; default: one that names the CI job, else a random one"),

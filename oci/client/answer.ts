@@ -5,7 +5,9 @@ import { UpstreamError, parseRetryAfter, shownPath, upstreamFault, withoutQuery 
 /** A manifest of many children names each that is missing. */
 const errorBodyLimitBytes = 1024 * 1024;
 
-const errorBody = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional(), detail: z.unknown().optional() })).min(1) });
+const errorBody = z.object({
+  errors: z.array(z.object({ code: z.string(), message: z.string().optional(), detail: z.unknown().optional() })).min(1),
+});
 
 /**
  * The whole body of a successful answer.

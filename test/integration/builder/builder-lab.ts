@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { inject } from "vitest";
 import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
-import { type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
+import { type SolveInput, type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
 import { type Builders, createBuilders } from "../../../builder/builders.ts";
 import { builderMachineId } from "../../../builder/names.ts";
 import type { Settings } from "../../../config/settings.ts";
@@ -9,6 +9,11 @@ import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import type { MachineState } from "../../../machines/types.ts";
 import { type MachineLab, openMachineLab } from "../machines/support/lab.ts";
 import { type StandIn, openStandIn, tarOf } from "./stand-in.ts";
+
+export type LabBuildOptions = Pick<SolveInput, "entitlements"> & {
+  /** of the image within the org; web:1 */
+  readonly name?: string;
+};
 
 export type BuilderLab = AsyncDisposable & {
   readonly lab: MachineLab;
@@ -18,7 +23,7 @@ export type BuilderLab = AsyncDisposable & {
   /** Builders of this lab's host with other settings; they are closed with the lab. */
   open(builder?: Partial<Settings["builder"]>, deps?: Partial<Pick<MachineLab, "machines">>): Builders;
   /** Builds `FROM scratch` with busybox and these lines, and pushes. */
-  build(address: string, lines: string, name?: string): Promise<SolveOutput & { readonly lines: readonly string[] }>;
+  build(address: string, lines: string, options?: LabBuildOptions): Promise<SolveOutput & { readonly lines: readonly string[] }>;
   machine(): Promise<MachineState | undefined>;
   /** Of each process in the builder's cgroup. */
   programs(): Promise<readonly string[]>;
@@ -56,7 +61,7 @@ export async function openBuilderLab(): Promise<BuilderLab> {
       opened.use(
         createBuilders({ containerd, machines, ...deps, settings: { ...settings, builder: { ...settings.builder, ...builder } } }),
       ),
-    async build(address, dockerfile, name = "web:1") {
+    async build(address, dockerfile, { name = "web:1", ...input } = {}) {
       const lines: string[] = [];
       const onEvent = (event: BuildEvent) => void (event.type === "log" && lines.push(event.line));
       const source = await tarOf({ Dockerfile: `${busyboxLines}${dockerfile}`, busybox: readFileSync("/bin/busybox") });
@@ -69,6 +74,7 @@ export async function openBuilderLab(): Promise<BuilderLab> {
           labels: {},
           noCache: false,
           imageName: `${settings.registry.imageHost}/${org}/${name}`,
+          ...input,
         },
         { signal, onEvent },
       );

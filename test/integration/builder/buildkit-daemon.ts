@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { buildkitdConfig } from "../../../builder/buildkitd-config.ts";
+import { type BuildkitdAllowance, buildkitdConfig } from "../../../builder/buildkitd-config.ts";
 import { awaitReady } from "../../../builder/readiness.ts";
 import { makeOwnedDir, removeOwnedDir, tieToDir } from "../../support/owned-dir.ts";
 
@@ -18,17 +18,18 @@ export type TestBuildkitOptions = {
   readonly instead?: Readonly<Record<string, string>>;
   /** instead of the configuration that builders have: none but where its files are */
   readonly stock?: boolean;
+  readonly allowance?: BuildkitdAllowance;
 };
 
 /** A buildkitd of the test's own, with the configuration that builders have, in a mount namespace of its own. */
 export async function openTestBuildkit(
   binDir: string,
   imageHost: string,
-  { instead = {}, stock = false }: TestBuildkitOptions = {},
+  { instead = {}, stock = false, allowance = {} }: TestBuildkitOptions = {},
 ): Promise<TestBuildkit> {
   const dir = await makeOwnedDir();
   const socket = path.join(dir, "s");
-  const config = buildkitdConfig({ imageHost, mirror: imageHost, socket, maxParallelism: 2 });
+  const config = buildkitdConfig({ imageHost, mirror: imageHost, socket, maxParallelism: 2, ...allowance });
   await mkdir(path.join(dir, "root"));
   await writeFile(path.join(dir, "config.toml"), config.replace("/var/lib/buildkit", path.join(dir, "root")));
   const mounts = Object.entries(instead).map(([place, file]) => `mount --bind '${file}' '${place}'; `);

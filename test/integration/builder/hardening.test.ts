@@ -130,6 +130,21 @@ it("a build keeps setuid programs, owners and deletions from layer to layer", as
   await keepsWhatALayerHas(address);
 });
 
+describe("a step that is given security.insecure", () => {
+  it("has what its builder has, is nobody on the host all the same, and is the only one", async () => {
+    const builders = builder.open({ whenIdle: "off", entitlements: ["security.insecure"] });
+    await builders.wake(builder.org, { signal });
+    const look = `mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status; awk '{ print "root", $2 }' /proc/self/uid_map`;
+    const dockerfile = `RUN mkdir /mnt\nRUN --security=insecure ${look}\nRUN mount -t tmpfs none /mnt || echo refused\n`;
+    const output = await builder.build(address, dockerfile, { entitlements: ["security.insecure"] });
+    const capEff = output.lines.find((line) => line.startsWith("CapEff:"))!.split(/\s+/)[1]!;
+    // SYS_ADMIN; SYS_MODULE
+    expect([capability(capEff, 21), capability(capEff, 16)]).toEqual([1n, 0n]);
+    expect(output.lines).toEqual(expect.arrayContaining(["mounted", `root ${found.root}`, "refused"]));
+    await builder.open({ whenIdle: "off" }).wake(builder.org, { signal });
+  });
+});
+
 describe("a builder without a user namespace", () => {
   const rootOf = async () =>
     readFileSync(`/proc/${(await builder.machine())!.pid}/uid_map`, "utf8")

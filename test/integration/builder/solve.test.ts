@@ -238,6 +238,39 @@ RUN /bin/busybox cat /notes/one /two /file
     expect(error).toBeInstanceOf(BuilderLost);
   });
 
+  describe("where the operator allows it", () => {
+    let allowing: TestBuildkit;
+    beforeAll(async () => {
+      const allowance = { frontends: [`${mirror.host}/acme/frontend`], entitlements: ["security.insecure"] } as const;
+      allowing = await openTestBuildkit(inject("toolsBinDir"), mirror.host, { allowance });
+    });
+    afterAll(async () => await allowing?.[Symbol.asyncDispose]());
+
+    const insecure = `${base}RUN --security=insecure /bin/busybox grep -c Seccomp:.0 /proc/self/status\n`;
+
+    it("gives a step that asks for it what the deploy asked for, too", async () => {
+      const lines: string[] = [];
+      const onEvent = (event: BuildEvent) => void (event.type === "log" && lines.push(event.line));
+      await build(insecure, { address: allowing.address, entitlements: ["security.insecure"], onEvent });
+      expect(lines).toEqual(["1"]);
+    });
+
+    it("refuses the step when the deploy did not ask, and says how to", async () => {
+      const error = await failureOf(build(insecure, { address: allowing.address }));
+      expect(error).toBeInstanceOf(BuildFailed);
+      expect((error as Error).message).toMatch(/security.insecure is not allowed; deploy with --allow security.insecure/);
+    });
+
+    it("follows a syntax line to a frontend of the list, and to no other", async () => {
+      const failure = async (frontend: string) =>
+        (await failureOf(build(`# syntax=${frontend}\nFROM scratch\n`, { address: allowing.address, followsSyntax: true }))) as Error;
+      expect((await failure(`${mirror.host}/acme/frontend:1`)).message).toContain(
+        `resolve source metadata for ${mirror.host}/acme/frontend:1`,
+      );
+      expect((await failure("docker.io/docker/dockerfile:1")).message).toContain("is not an allowed gateway source");
+    });
+  });
+
   it("says that the builder is lost when nobody listens", async () => {
     expect(await failureOf(build(base, { address: "unix:/nonexistent/buildkitd.sock" }))).toBeInstanceOf(BuilderLost);
   });

@@ -36,6 +36,17 @@ describe("buildkitd.toml", () => {
     expect(config["insecure-entitlements"]).toEqual([]);
   });
 
+  it("runs the frontends and grants the entitlements that the operator allows, and no others", () => {
+    const frontends = ["docker.io/docker/dockerfile"];
+    const allowing = parse(
+      buildkitdConfig({ imageHost: "m", mirror: "m", socket: "/s", maxParallelism: 1, frontends, entitlements: ["security.insecure"] }),
+    );
+    expect(allowing).toMatchObject({
+      frontend: { "gateway.v0": { enabled: true, allowedRepositories: frontends } },
+      "insecure-entitlements": ["security.insecure"],
+    });
+  });
+
   it("uses its own runc worker, with a bound to what the cache may hold", () => {
     expect(config.worker.containerd).toEqual({ enabled: false });
     expect(config.worker.oci).toMatchObject({

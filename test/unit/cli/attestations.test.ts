@@ -34,7 +34,7 @@ describe("attestations", () => {
   test("the operator's generator serves where a build names none", () => {
     const attrs = (sbom: { generator?: string } | undefined, ofOperator?: string) => {
       const build = { dockerfile: "Dockerfile", args: {}, ...(sbom === undefined ? {} : { sbom }) };
-      const options = buildOptions({ build, labels: {}, noCache: false }, ofOperator);
+      const options = buildOptions({ build, labels: {}, noCache: false }, ofOperator === undefined ? {} : { sbomGenerator: ofOperator });
       return frontendAttrs({ ...options, contextUrl: "http://x", imageName: "x" })["attest:sbom"];
     };
     expect(attrs({}, "acme/scan")).toBe("generator=acme/scan");
