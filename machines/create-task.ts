@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { type ContainerdNamespace, isAlreadyExists } from "../containerd/client.ts";
@@ -7,6 +6,7 @@ import type { Mount } from "../proto/gen/types/mount_pb.ts";
 import { bundleRaced } from "./bundle-raced.ts";
 import { taskOptions } from "./create-container.ts";
 import type { IdMapping } from "./id-mapping.ts";
+import { openLogStreams } from "./logs/log-streams.ts";
 import { stopTask } from "./stop-task.ts";
 import type { MachinePlan } from "./types.ts";
 
@@ -23,13 +23,10 @@ export async function createTask(
   signal: AbortSignal,
 ): Promise<number> {
   const { plan } = machine;
-  // the shim appends (O_APPEND), so the file can be cut while it is written
-  const log = pathToFileURL(instancePaths.machineLog(settings, plan.org, plan.id)).href;
   const request = {
     containerId: plan.id,
     rootfs: [...machine.mounts],
-    stdout: log,
-    stderr: log,
+    ...(await openLogStreams(instancePaths.machineLog(settings, plan.org, plan.id), machine.runtime)),
     ...taskOptions(settings, machine),
   };
   const deadline = Date.now() + deadShimTimeoutMs;

@@ -25,6 +25,19 @@ test("output goes to the machine's log, which can be cut while it is written", a
   expect(existsSync(file)).toBe(true);
 });
 
+test("what a machine says on one of its streams after the other one ended is in its log", async () => {
+  const late = (ended: 1 | 2, other: 1 | 2) => [
+    "sh",
+    "-c",
+    `echo early >&${other}; exec ${ended}>&-; sleep 0.5; echo last words >&${other}`,
+  ];
+  for (const [id, args] of Object.entries({ "no-stdout": late(1, 2), "no-stderr": late(2, 1) })) {
+    await lab.start(id, args);
+    await until(async () => (await machineLogTail(lab.settings, lab.org, id, 10)).join() === "early,last words");
+    await lab.remove(id);
+  }
+});
+
 test("a stop sends the signal, waits, and keeps the container; start brings the machine back", async () => {
   const script = "trap 'echo bye; exit 7' TERM; echo ready; while true; do sleep 0.05; done";
   const first = await lab.start("stopper", ["sh", "-c", script]);

@@ -38,16 +38,19 @@ export async function openWebLab(signal: AbortSignal): Promise<WebLab> {
   const start = (id: string, args: readonly string[] = serve) => lab.machines.start(lab.plan({ id, image: web, args }), signal);
   const remove = (id: string) => lab.machines.remove(org, id, kill, signal);
   async function output(id: string, script: string): Promise<string> {
-    // stdout and stderr come on their own, each at its pace
     const end = "end of output";
-    await start(id, ["sh", "-c", `(${script}); echo ${end}; echo ${end} >&2`]);
+    // on one stream: two come each at its own pace, one even in the middle of the other's lines
+    await start(id, ["sh", "-c", `(${script}) 2>&1; echo ${end}`]);
     await until(async () => (await lab.machines.inspect(org, id, signal))?.state === "stopped");
+    const written = () => machineLogTail(lab.settings, org, id, 100);
     const lines = await until(async () => {
-      const found = await machineLogTail(lab.settings, org, id, 100);
-      return found.filter((line) => line === end).length === 2 ? found : undefined;
+      const found = await written();
+      return found.at(-1) === end ? found : undefined;
+    }).catch(async (cause: unknown) => {
+      throw new Error(`the end of ${JSON.stringify(await written())} is missing`, { cause });
     });
     await remove(id);
-    return lines.filter((line) => line !== end).join("\n");
+    return lines.slice(0, -1).join("\n");
   }
   return { ...lab, org, rival, web, rivalWeb, start, remove, output };
 }
