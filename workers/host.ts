@@ -7,16 +7,13 @@ import { createEnsureOrg } from "../activities/ensure-org.ts";
 import { createHostPruneActivities } from "../activities/host-prune.ts";
 import { createImageActivities } from "../activities/image.ts";
 import { createMachineActivities } from "../activities/machine.ts";
-import { createBuildLogs } from "../builder/build-log.ts";
 import { createBuilders } from "../builder/builders.ts";
 import { openGate } from "../builder/gate/gate.ts";
-import { mirrorName } from "../builder/names.ts";
 import { hostTaskQueue, instancePaths } from "../config/paths.ts";
 import { pruneSettings } from "../config/prune-settings.ts";
 import { announceReady } from "../config/ready.ts";
 import { createRegistryClient } from "../config/registry-client.ts";
 import { settingsFromEnvironment } from "../config/settings.ts";
-import { ensureHostKey } from "../config/sealing/host-key.ts";
 import { startTracing } from "../config/tracing/start-tracing.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { containerdDisk } from "../containerd/disk.ts";
@@ -33,6 +30,7 @@ import { createHostImages } from "../mirror/images/host-images.ts";
 import { isLow } from "../mirror/prune/policy.ts";
 import { createPace } from "../mirror/replicate/pace.ts";
 import { createUnfinishedUploads } from "../mirror/replicate/unfinished-uploads.ts";
+import { buildDeps } from "./build-deps.ts";
 import { openBuilderAccess } from "./builder-gate.ts";
 import { connectTemporal } from "./connect.ts";
 import { pruneScheduleId } from "./prune-schedule.ts";
@@ -77,17 +75,7 @@ const worker = await Worker.create({
   namespace: settings.temporal.namespace,
   taskQueue: hostTaskQueue(settings.hostId),
   activities: {
-    ...createBuildActivities({
-      builders,
-      buildLogs: createBuildLogs((name) => instancePaths.buildLog(settings, name)),
-      imageHost: settings.registry.imageHost,
-      mirrorAddress: mirrorName(settings),
-      ensureOrg,
-      hostKey: await ensureHostKey(settings),
-      hostOptions: settings.builder,
-      mintToken: (org, scope, signal) => mirror.mintToken(org, scope, signal),
-      sourceFault: (org, source, signal) => mirror.sourceFault(org, source, signal),
-    }),
+    ...createBuildActivities(await buildDeps({ settings, builders, mirror, ensureOrg })),
     ...createImageActivities({
       containerd,
       images: createHostImages({ containerd, settings }),

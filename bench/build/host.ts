@@ -1,21 +1,13 @@
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import path from "node:path";
 import { createBuildActivities } from "../../activities/build.ts";
 import { createEnsureOrg } from "../../activities/ensure-org.ts";
 import type { BuildActivities } from "../../activities/types.ts";
-import { createBuildLogs } from "../../builder/build-log.ts";
-import { mirrorName } from "../../builder/names.ts";
-import { instancePaths } from "../../config/paths.ts";
-import { readyFile } from "../../config/ready.ts";
-import { ensureHostKey } from "../../config/sealing/host-key.ts";
 import { createMirrorAdmin } from "../../mirror/admin-client.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
-import { entryPoint } from "../../stack/entry-point.ts";
-import { startProcess } from "../start-process.ts";
+import { buildDeps } from "../../workers/build-deps.ts";
+import { startService } from "../start-service.ts";
 import { type WakeHost, openWakeHost } from "../wake/host.ts";
 
 export type BuildHost = AsyncDisposable &
@@ -46,29 +38,10 @@ export async function openBuildHost(orgs: readonly string[], signal: AbortSignal
     registry,
     mirror: { ...host.settings.mirror, auth: "none" as const, publicFallback: false },
   };
-  const settingsFile = path.join(dir, "settings.json");
-  await writeFile(settingsFile, JSON.stringify(settings), { mode: 0o600 });
-  stack.use(
-    await startProcess({
-      name: "mirror",
-      argv: entryPoint("mirror/main"),
-      env: { SLIPWAY_SETTINGS: settingsFile },
-      dir,
-      isReady: async () => existsSync(readyFile(settings.runDir, "mirror")),
-    }),
-  );
+  stack.use(await startService("mirror", settings, dir));
   const mirror = createMirrorAdmin(settings.mirror.adminSocket);
   const ensureOrg = createEnsureOrg({ machines, mirror });
-  const activities = createBuildActivities({
-    builders,
-    buildLogs: createBuildLogs((name) => instancePaths.buildLog(settings, name)),
-    imageHost: settings.registry.imageHost,
-    mirrorAddress: mirrorName(settings),
-    ensureOrg,
-    hostKey: await ensureHostKey(settings),
-    mintToken: (org, scope, of) => mirror.mintToken(org, scope, of),
-    sourceFault: (org, source, of) => mirror.sourceFault(org, source, of),
-  });
+  const activities = createBuildActivities(await buildDeps({ settings, builders, mirror, ensureOrg }));
   const opened = stack.move();
   return {
     settings,

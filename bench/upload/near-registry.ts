@@ -1,10 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { readyFile } from "../../config/ready.ts";
 import { s3Server } from "../../stack/engines.ts";
-import { entryPoint } from "../../stack/entry-point.ts";
 import { anyFreePort } from "../../stack/free-port.ts";
 import { makeOwnedDir, removeOwnedDir } from "../../test/support/owned-dir.ts";
 import { startToxiproxy } from "../../test/support/toxiproxy-process.ts";
@@ -13,6 +10,7 @@ import { benchSettings } from "../bench-settings.ts";
 import { answers } from "../headline/far-registry.ts";
 import { openSharedLink } from "../headline/shared-link.ts";
 import { startProcess } from "../start-process.ts";
+import { startService } from "../start-service.ts";
 
 export type UploadBench = AsyncDisposable & {
   readonly dir: string;
@@ -37,18 +35,8 @@ export async function openUploadBench({ roundTripMs, linkMbit }: Link): Promise<
   stack.use(await startProcess({ name: "s3", argv: s3.argv, env: s3.env, dir, isReady: () => answers(`http://127.0.0.1:${s3Port}/`) }));
   const settings = benchSettings({ dir, tools, s3Keys });
   const registry = { ...settings.registry, url: nearUrl, listen: { host: "127.0.0.1", port }, metrics: undefined };
-  const settingsFile = path.join(dir, "settings.json");
   const all = { ...settings, s3: { ...settings.s3, endpoint: `http://127.0.0.1:${s3Port}` }, registry };
-  await writeFile(settingsFile, JSON.stringify(all), { mode: 0o600 });
-  stack.use(
-    await startProcess({
-      name: "registry",
-      argv: entryPoint("registry/main"),
-      env: { SLIPWAY_SETTINGS: settingsFile },
-      dir,
-      isReady: async () => existsSync(readyFile(settings.runDir, "registry")),
-    }),
-  );
+  stack.use(await startService("registry", all, dir));
   const link = stack.use(await openSharedLink({ host: "127.0.0.1", port }, linkMbit));
   const proxy = stack.use(await startToxiproxy(link.address, tools.binDir));
   const latency = Math.floor(roundTripMs / 2);
