@@ -22,7 +22,17 @@ export type DistributionLog = {
   error(fields: object, message: string): void;
 };
 
+/** Which of an app's requests are served, and what they ask for. */
+export type DistributionPaths = {
+  /** as the app's router takes them */
+  readonly routes: readonly string[];
+  /** @throws DistributionError for a path that stands for nothing */
+  readonly parse: (request: FastifyRequest) => DistributionTarget;
+};
+
 export type DistributionOptions = {
+  /** absent: the API's own, under `/v2/` */
+  readonly paths?: DistributionPaths;
   /** one store, or the one that serves this request: `request.distribution` says what it asks for and on whose behalf (`ns`) */
   readonly store: DistributionStore | ((request: FastifyRequest) => DistributionStore | Promise<DistributionStore>);
   /** gets one line per request, and the cause of every answer above 499 */
@@ -37,9 +47,9 @@ export type DistributionOptions = {
   readonly redirectBlob?: (request: FastifyRequest, endpoint: EndpointOf<"readBlob">, signal: AbortSignal) => Promise<string | undefined>;
 };
 
-/** Serves the OCI Distribution API (distribution-spec 1.1) under `/v2/` of `app` out of a store. Never buffers more than a manifest. */
+/** Serves the OCI Distribution API (distribution-spec 1.1) out of a store. Never buffers more than a manifest. */
 export function registerDistribution(app: FastifyInstance, options: DistributionOptions): void {
-  const { log } = options;
+  const { log, paths = { routes: ["/v2", "/v2/*"], parse: parseTarget } } = options;
   app.register(async (scope) => {
     const tracks = new WeakMap<FastifyRequest, RequestTrack>();
 
@@ -54,7 +64,7 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
       reply.header("docker-distribution-api-version", "registry/2.0").header("x-request-id", track.requestId);
       let fault: unknown;
       try {
-        request.distribution = parseTarget(request);
+        request.distribution = paths.parse(request);
       } catch (error) {
         fault = error;
       }
@@ -95,8 +105,7 @@ export function registerDistribution(app: FastifyInstance, options: Distribution
       }
       return reply;
     };
-    scope.all("/v2", serve);
-    scope.all("/v2/*", serve);
+    for (const route of paths.routes) scope.all(route, serve);
   });
 }
 
