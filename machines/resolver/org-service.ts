@@ -1,6 +1,6 @@
+import { createTurns } from "../../config/turns.ts";
 import type { OrgNetwork } from "../types.ts";
 import { createForwarder, type ForwarderOptions } from "./forwarder.ts";
-import { createPace } from "./pace.ts";
 import { createResponder } from "./responder.ts";
 import { openTcpListener } from "./tcp-listener.ts";
 import { type Listener, openUdpListener } from "./udp-listener.ts";
@@ -32,11 +32,11 @@ export function createOrgService({ gatewayIpv4, gatewayIpv6 }: OrgNetwork, optio
   const { zone, own, port, onChange } = options;
   const forwarder = createForwarder(options.forwarder);
   const responder = createResponder({ own, zone, forwarder });
-  const pace = createPace(tcpPerSecond);
+  const turns = createTurns(tcpPerSecond);
   const openers = new Map<string, () => Promise<Listener>>();
   for (const address of [gatewayIpv4, gatewayIpv6]) {
     openers.set(`udp ${address}`, () => openUdpListener(address, port, responder));
-    openers.set(`tcp ${address}`, () => openTcpListener(address, port, { responder, pace }));
+    openers.set(`tcp ${address}`, () => openTcpListener(address, port, { responder, turns }));
   }
   const listeners = new Map<string, Listener>();
   const blocked = new Map<string, string>();

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
-import type { Pace } from "./pace.ts";
+import type { Turns } from "../../config/turns.ts";
 import { maxQueryBytes } from "./query.ts";
 import type { Responder } from "./responder.ts";
 import type { Listener } from "./udp-listener.ts";
@@ -13,7 +13,7 @@ const defaultIdleMs = 10_000;
 export async function openTcpListener(
   address: string,
   port: number,
-  { responder, pace, idleMs = defaultIdleMs }: { readonly responder: Responder; readonly pace: Pace; readonly idleMs?: number },
+  { responder, turns, idleMs = defaultIdleMs }: { readonly responder: Responder; readonly turns: Turns; readonly idleMs?: number },
 ): Promise<Listener> {
   const sockets = new Set<net.Socket>();
   let failed = false;
@@ -22,7 +22,7 @@ export async function openTcpListener(
     socket.on("error", () => socket.destroy());
     socket.once("close", () => sockets.delete(socket));
     socket.setTimeout(idleMs, () => socket.destroy());
-    void converse(socket, { responder, pace })
+    void converse(socket, { responder, turns })
       .catch(() => undefined)
       .finally(() => socket.destroy());
   });
@@ -46,7 +46,7 @@ export async function openTcpListener(
 }
 
 /** One question after another, each after its length; the next is read when the one before is answered. Whatever is none ends it. */
-async function converse(socket: net.Socket, { responder, pace }: { readonly responder: Responder; readonly pace: Pace }): Promise<void> {
+async function converse(socket: net.Socket, { responder, turns }: { readonly responder: Responder; readonly turns: Turns }): Promise<void> {
   let received = Buffer.alloc(0);
   for await (const part of socket as AsyncIterable<Buffer>) {
     received = Buffer.concat([received, part]);
@@ -55,7 +55,7 @@ async function converse(socket: net.Socket, { responder, pace }: { readonly resp
       const length = received.readUInt16BE(0);
       if (length > maxQueryBytes) return;
       if (received.length < 2 + length) break;
-      await pace();
+      await turns(1);
       const answer = await responder.respond(received.subarray(2, 2 + length), "tcp");
       if (answer === undefined) return;
       received = received.subarray(2 + length);

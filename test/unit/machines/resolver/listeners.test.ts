@@ -150,7 +150,7 @@ test("questions over TCP wait for their turn, and a connection on which nothing 
   const respond: Responder["respond"] = async (bytes) => bytes;
   const turns: (() => void)[] = [];
   const pace = () => new Promise<void>((resolve) => turns.push(resolve));
-  const listener = await openTcpListener("127.0.0.1", port, { responder: { respond }, pace, idleMs: 60_000 });
+  const listener = await openTcpListener("127.0.0.1", port, { responder: { respond }, turns: pace, idleMs: 60_000 });
   const asking = overTcp(port, "127.0.0.1", 2, framed(Buffer.from("one")), framed(Buffer.from("two")));
   for (const turn of [1, 2]) {
     await expect.poll(() => turns.length, { timeout: 10_000 }).toBe(turn);
@@ -159,7 +159,7 @@ test("questions over TCP wait for their turn, and a connection on which nothing 
   expect((await asking).map(String)).toEqual(["one", "two"]);
   listener.close();
 
-  const impatient = await openTcpListener("127.0.0.1", port, { responder: { respond }, pace, idleMs: 20 });
+  const impatient = await openTcpListener("127.0.0.1", port, { responder: { respond }, turns: pace, idleMs: 20 });
   const idle = net.connect(port, "127.0.0.1");
   await once(idle, "close");
   impatient.close();

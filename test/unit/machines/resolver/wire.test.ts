@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createAnswerCache } from "../../../../machines/resolver/answer-cache.ts";
 import { serversIn } from "../../../../machines/resolver/host-servers.ts";
-import { createPace } from "../../../../machines/resolver/pace.ts";
 import { answers, ttlOffsets } from "../../../../machines/resolver/wire.ts";
 import { question, read } from "./ask.ts";
 
@@ -81,15 +80,4 @@ test("the host's resolvers are those that resolv.conf names, its own loopback am
   expect(serversIn(text).map(({ address }) => address)).toEqual(["127.0.0.53", "fe80::1%eth0", "::1"]);
   expect(serversIn("nameserver 192.0.2.1\n".repeat(5))).toHaveLength(3);
   expect(serversIn("options edns0\n")).toEqual([{ address: "127.0.0.1", port: 53 }]);
-});
-
-test("turns come at an even rate however many ask at once, and at once to who comes late", async () => {
-  let nowMs = 0;
-  const slept: number[] = [];
-  const pace = createPace(500, { now: () => nowMs, sleep: async (ms) => void slept.push(ms) });
-  await Promise.all(Array.from({ length: 4 }, pace));
-  expect(slept).toEqual([2, 4, 6]);
-  nowMs = 100;
-  await pace();
-  expect(slept).toHaveLength(3);
 });
