@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import { finished } from "node:stream/promises";
-import { digestEncoded, digestOf } from "../oci/digest.ts";
+import { type RunName, buildLogName } from "../config/build-log-name.ts";
 import type { BuildEvent } from "./buildkit/progress.ts";
 
 export type BuildLogEntry =
@@ -19,12 +19,6 @@ export type BuildLogs = {
   /** Goes on where an earlier attempt of the run left off. */
   open(run: RunName): Promise<BuildLog>;
 };
-
-/** A run as Temporal names it: the workflow id stands for a key, and a key that failed may be run again. */
-export type RunName = { readonly workflowId: string; readonly runId: string };
-
-/** What the log of a run is called: workflow ids hold slashes. */
-export const buildLogName = ({ workflowId, runId }: RunName): string => digestEncoded(digestOf(`${workflowId} ${runId}`));
 
 /** `fileOf` says where the log of a given name is. */
 export function createBuildLogs(fileOf: (name: string) => string): BuildLogs {

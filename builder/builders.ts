@@ -3,14 +3,14 @@ import { lockFile } from "../config/file-lock.ts";
 import { createKeyedQueue } from "../config/keyed-queue.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Containerd } from "../containerd/client.ts";
-import type { MachineState, Machines } from "../machines/types.ts";
+import { builderMachineId, type MachineState, type Machines } from "../machines/types.ts";
 import { MachineError } from "../machines/errors.ts";
 import { ensureCacheVolume, recordCacheVolume, removeCacheVolume } from "./cache-volume.ts";
 import { type IdleStep, idleStep } from "./idle-policy.ts";
 import { createIdleTimers } from "./idle-timers.ts";
 import { type BuilderImage, ensureBuilderImage } from "./image.ts";
 import { builderLabels, builderPlan } from "./machine-plan.ts";
-import { builderAddress, builderLock, builderMachineId, builderSocket, builderSocketDir } from "./names.ts";
+import { builderAddress, builderLock, builderSocket, builderSocketDir } from "./names.ts";
 import { awaitReady } from "./readiness.ts";
 
 export type WakePhase = "starting" | "listening" | "ready";

@@ -16,9 +16,9 @@ export type BuildkitdConfigInput = {
 /** What of BuildKit is off unless the operator allows it. */
 export type BuildkitdAllowance = {
   /** repositories of frontends that may be pulled and run */
-  readonly frontends?: readonly string[];
+  readonly frontends?: readonly string[] | undefined;
   /** what builds may ask for */
-  readonly entitlements?: readonly Entitlement[];
+  readonly entitlements?: readonly Entitlement[] | undefined;
 };
 
 /** Registries whose images the mirror answers for, or fetches, before buildkitd asks them itself. */

@@ -3,7 +3,6 @@ import path from "node:path";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 import { digestEncoded, digestOf } from "../oci/digest.ts";
-import type { BuildkitdAllowance } from "./buildkitd-config.ts";
 import { mirrorName } from "./names.ts";
 import { type RootfsEntry, builderRootfs } from "./rootfs.ts";
 
@@ -45,6 +44,7 @@ async function stampOf(files: readonly string[]): Promise<string> {
 }
 
 async function makeRecipe(settings: Settings, signal: AbortSignal): Promise<ImageRecipe> {
+  const { frontends, entitlements } = settings.builder;
   const entries = builderRootfs({
     buildkitd: path.join(settings.tools.binDir, "buildkitd"),
     runc: path.join(settings.tools.binDir, "runc"),
@@ -55,14 +55,10 @@ async function makeRecipe(settings: Settings, signal: AbortSignal): Promise<Imag
     mirror: mirrorName(settings),
     maxParallelism: Math.max(2, Math.round(settings.builder.cpus * 2)),
     ...cacheBound(settings.builder),
-    allowance: allowanceOf(settings.builder),
+    allowance: { frontends, entitlements },
   });
   const parts = await Promise.all(entries.map(identify));
   return { entries, key: digestEncoded(digestOf(JSON.stringify([recipeVersion, parts]))).slice(0, 32) };
-}
-
-function allowanceOf({ frontends, entitlements }: Settings["builder"]): BuildkitdAllowance {
-  return { ...(frontends === undefined ? {} : { frontends }), ...(entitlements === undefined ? {} : { entitlements }) };
 }
 
 /** A volume of a fixed size keeps a fifth for what a build that runs takes. */

@@ -1,9 +1,9 @@
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
-import { type MachinePlan, machineLabels } from "../machines/types.ts";
+import { builderMachineId, type MachinePlan, machineLabels } from "../machines/types.ts";
 import type { CacheVolume } from "./cache-volume.ts";
 import type { BuilderImage } from "./image.ts";
-import { builderMachineId, builderSocketDir } from "./names.ts";
+import { builderSocketDir } from "./names.ts";
 
 export const builderLabels = { [machineLabels.role]: "builder" } as const;
 

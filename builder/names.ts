@@ -3,9 +3,6 @@ import { apiHostname } from "../config/mirror-ports.ts";
 import { instancePaths } from "../config/paths.ts";
 import type { Settings } from "../config/settings.ts";
 
-/** The builder is the one machine of an org that is no app's. */
-export const builderMachineId = "builder";
-
 /** The mirror as everything in an org's network knows it. */
 export const mirrorName = (settings: Settings): string => `${apiHostname}:${settings.mirror.port}`;
 

@@ -5,8 +5,6 @@ import { type Process, Status } from "../proto/gen/types/task/task_pb.ts";
 import type { MachineAddresses } from "./network/address-plan.ts";
 import { machineLabels, type MachineState } from "./types.ts";
 
-export { readAddresses, writeAddresses } from "./network/address-file.ts";
-
 /** A machine as containerd has it: its container, and its task if there is one. */
 export function machineState(
   org: string,

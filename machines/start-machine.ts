@@ -17,7 +17,7 @@ import { type ImageConfig, readImageConfig } from "./image-config.ts";
 import { resolveImageUser } from "./image-user.ts";
 import { readKernel } from "./kernel.ts";
 import { readLayerFile } from "./layer-file.ts";
-import { readAddresses, writeAddresses } from "./machine-state.ts";
+import { readAddresses, writeAddresses } from "./network/address-file.ts";
 import type { AddressClaims } from "./network/address-claims.ts";
 import type { MachineAddresses } from "./network/address-plan.ts";
 import { attachNetwork, detachNetwork } from "./network/attach-network.ts";

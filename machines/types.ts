@@ -77,6 +77,9 @@ export interface Machines {
   removeLeftovers(signal: AbortSignal): Promise<readonly string[]>;
 }
 
+/** The builder is the one machine of an org that is no app's. */
+export const builderMachineId = "builder";
+
 export const machineLabels = {
   app: "slipway.app",
   group: "slipway.group",

@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { builderMachineId } from "../../builder/names.ts";
+import { builderMachineId } from "../../machines/types.ts";
 import { awaitReady } from "../../builder/readiness.ts";
 import { orgNamespace } from "../../config/paths.ts";
 import { runProgram } from "../../machines/run-program.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { builderMachineId } from "../../builder/names.ts";
+import { builderMachineId } from "../../machines/types.ts";
 import { rounded } from "../median.ts";
 import { openByHand } from "./by-hand.ts";
 import { type WakeHost, openWakeHost } from "./host.ts";

@@ -5,7 +5,7 @@ import { tarInput } from "./tar-input.ts";
 
 /** What a name in the Dockerfile stands for in place of a stage or an image. */
 export type NamedContext =
-  /** as the frontend takes it: `docker-image://…`, a git repository or a file over HTTP */
+  /** as the frontend takes it: `docker-image://…` or a file over HTTP */
   | { readonly address: string }
   /** a tar over HTTP, of which a folder is made */
   | { readonly tarUrl: string };

@@ -4,13 +4,13 @@ import { instancePaths } from "../../config/paths.ts";
 import { startTicksOf } from "../../config/process-identity.ts";
 import type { Settings } from "../../config/settings.ts";
 import { runProgram } from "../../machines/run-program.ts";
-import type { MachineState, Machines } from "../../machines/types.ts";
+import { builderMachineId, type MachineState, type Machines } from "../../machines/types.ts";
 import { openBuildkit } from "../buildkit/client.ts";
 import type { Builders } from "../builders.ts";
 import { findCacheVolume } from "../cache-volume.ts";
 import { cacheUsage } from "../cache-usage.ts";
 import { idleStep } from "../idle-policy.ts";
-import { builderAddress, builderMachineId } from "../names.ts";
+import { builderAddress } from "../names.ts";
 
 /** The org's builder for people; what is not known is absent. It wakes nothing. */
 export type BuilderView = {

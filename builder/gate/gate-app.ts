@@ -6,7 +6,7 @@ import type { TlsPair } from "../../config/tls/tls-files.ts";
 import { machineLines, streamOf } from "../../machines/logs/server.ts";
 import type { Builders } from "../builders.ts";
 import { pruneCache } from "../cache-usage.ts";
-import { builderMachineId } from "../names.ts";
+import { builderMachineId } from "../../machines/types.ts";
 import { type ViewDeps, viewBuilder } from "./builder-view.ts";
 import { admit } from "./gate-access.ts";
 import { GateError } from "./gate-error.ts";

@@ -58,6 +58,7 @@ async function deployDirectory(directory: string, options: DeployOptions): Promi
   const say = (text: string): void => {
     if (options.quiet !== true && options.output !== "jsonl") toStderr(`${text}\n`);
   };
+  const warn = (text: string): void => say(`Warning: ${text}`);
   const timeoutMs = readTimeout(options.timeout);
   const project = readProject(path.resolve(directory), options);
   const settings = requireSettings(options);
@@ -140,9 +141,9 @@ async function deployDirectory(directory: string, options: DeployOptions): Promi
   async function uploadSource(signal: AbortSignal) {
     const reading = readCommit(project.directory, signal);
     reading.catch(() => undefined);
-    const packed = await packProject(project, (text) => say(`Warning: ${text}`), signal);
+    const packed = await packProject(project, warn, signal);
     const uploaded = await uploadProject(settings, org, app, packed, signal);
-    const contexts = await uploadContexts({ settings, org, project, warn: (text) => say(`Warning: ${text}`) }, signal);
+    const contexts = await uploadContexts({ settings, org, project, warn }, signal);
     const build = { ...project.config.build, ...(Object.keys(contexts).length === 0 ? {} : { contexts }) };
     return { ...uploaded, fileCount: packed.fileCount, commit: await reading, config: { ...project.config, build } };
   }

@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import path from "node:path";
 import { imageNameShape } from "../../config/attestations.ts";
 import type { Settings } from "../../config/settings.ts";
@@ -6,6 +6,7 @@ import type { SourceRef } from "../../workflows/types.ts";
 import { CliError } from "../errors.ts";
 import { cloneRepository } from "../source/clone.ts";
 import { type GitAddress, parseGitAddress, withoutLogin } from "../source/git-address.ts";
+import { isInside } from "../source/is-inside.ts";
 import { packProject, uploadProject } from "./prepare-source.ts";
 import type { Project } from "./project.ts";
 
@@ -53,8 +54,6 @@ function readConfigured(name: string, value: string, sourceDirectory: string): B
     `Cannot use "${withoutLogin(value)}" of build.contexts: expected an image, a URL of a file or a directory inside the source; name others with --build-context`,
   );
 }
-
-const isInside = (outer: string, inner: string): boolean => `${realpathSync(inner)}/`.startsWith(`${realpathSync(outer)}/`);
 
 function readContext(name: string, value: string, from: string): BuildContext {
   const refuse = (why: string): CliError => new CliError(`Cannot use build context "${name}=${withoutLogin(value)}": ${why}`);

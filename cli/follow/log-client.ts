@@ -2,10 +2,10 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BuildLogEntry, RunName } from "../../builder/build-log.ts";
+import type { BuildLogEntry } from "../../builder/build-log.ts";
+import { type RunName, buildLogName } from "../../config/build-log-name.ts";
 import type { Settings } from "../../config/settings.ts";
 import { urlHost } from "../../config/url-host.ts";
-import { digestEncoded, digestOf } from "../../oci/digest.ts";
 
 const retryMs = 300;
 
@@ -28,8 +28,8 @@ const serverUrl = (settings: Settings): string => {
   return `http://${urlHost(host)}:${port}`;
 };
 
-const buildLogUrl = (settings: Settings, { workflowId, runId }: RunName, fromBytes: number, follow: boolean): string =>
-  `${serverUrl(settings)}/builds/${digestEncoded(digestOf(`${workflowId} ${runId}`))}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
+const buildLogUrl = (settings: Settings, run: RunName, fromBytes: number, follow: boolean): string =>
+  `${serverUrl(settings)}/builds/${buildLogName(run)}/log?from=${fromBytes}${follow ? "&follow=1" : ""}`;
 
 /** A build's log over all attempts. Each of its lines is read once, by whichever of the two comes to it. */
 export type BuildLogReader = {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BuildLogEntry, RunName } from "../../builder/build-log.ts";
+import type { BuildLogEntry } from "../../builder/build-log.ts";
+import type { RunName } from "../../config/build-log-name.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { ControlPlane } from "../control-plane/connect.ts";
 import { openBuildLog } from "./log-client.ts";

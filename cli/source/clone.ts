@@ -1,11 +1,12 @@
 import { execFile } from "node:child_process";
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { SourceError } from "./errors.ts";
 import { type GitAddress, withoutLogin } from "./git-address.ts";
+import { isInside } from "./is-inside.ts";
 
 /** What a repository holds at one commit, in a temporary folder; disposing removes it. */
 export type Clone = AsyncDisposable & { readonly directory: string };
@@ -94,8 +95,7 @@ function withoutSecret(address: string): { readonly url: string; readonly config
 function folderOf(root: string, { url, subdir = "." }: GitAddress): string {
   const folder = path.join(root, subdir);
   // a symlink of the repository must not lead out of it
-  const isInside = existsSync(folder) && `${realpathSync(folder)}/`.startsWith(`${realpathSync(root)}/`);
-  if (isInside && statSync(folder).isDirectory()) return folder;
+  if (existsSync(folder) && isInside(root, folder) && statSync(folder).isDirectory()) return folder;
   throw new SourceError(`Cannot find folder "${subdir}" in "${withoutLogin(url)}"`);
 }
 

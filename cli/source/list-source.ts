@@ -1,6 +1,7 @@
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
+import { leadsOut } from "../../config/leads-out.ts";
 import { SourceError } from "./errors.ts";
 import type { IgnorePatterns } from "./ignore-patterns.ts";
 
@@ -125,8 +126,7 @@ export async function listSource(options: ListOptions, signal: AbortSignal): Pro
     if (!stats.isSymbolicLink()) return `"${relative}" is neither file, directory nor symlink`;
     const target = readlinkSync(path.join(directory, relative));
     if (path.posix.isAbsolute(target)) return `"${relative}" is a symlink to the absolute path "${target}"`;
-    const reached = path.posix.normalize(path.posix.join(path.posix.dirname(relative), target));
-    if (reached === ".." || reached.startsWith("../")) return `"${relative}" is a symlink that leads out of the source, to "${target}"`;
+    if (leadsOut(relative, target)) return `"${relative}" is a symlink that leads out of the source, to "${target}"`;
     if (target.includes("\ufffd")) return `"${relative}" is a symlink to a name that is not UTF-8`;
     return { kind: "symlink", path: relative, mode: 0o777, target };
   }

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readFile, readdir, realpath, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
+import { replaceFile } from "../../config/write-file-atomic.ts";
 import { digestSchema } from "../../oci/digest-schema.ts";
 import type { SourcePack } from "../../oci/source-manifest.ts";
+import { cacheDir } from "../../tools/cache.ts";
 import type { PackPlan } from "./cut-packs.ts";
 
 /** What is known of the packs of one source directory: those whose files have not changed since need not be read. */
@@ -29,7 +30,7 @@ const stored = z.strictObject({
 });
 
 /**
- * Opens the index of a directory in the user's cache folder (`$XDG_CACHE_HOME/slipway/sources`, else `~/.cache/slipway/sources`). One that
+ * Opens the index of a directory in Slipway's cache folder of the user (`sources` in it). One that
  * is broken or another version's counts as empty. Must be called before the directory is listed.
  */
 export async function openSourceIndex(
@@ -38,7 +39,7 @@ export async function openSourceIndex(
 ): Promise<SourceIndex> {
   const openedAtMs = nowMs();
   const real = await realpath(directory);
-  const file = path.join(cacheDir(environment), "slipway", "sources", `${sha256(real).slice(0, 32)}.json`);
+  const file = path.join(cacheDir(environment), "sources", `${sha256(real).slice(0, 32)}.json`);
   const known = await read(file, real);
   const keys = new WeakMap<PackPlan, string>();
   const keyOf = (plan: PackPlan): string => {
@@ -52,8 +53,8 @@ export async function openSourceIndex(
       const settled = packs.filter(({ plan }) => newestChangeMs(plan) < openedAtMs - racyMs);
       const next = Object.fromEntries(settled.map(({ plan, pack }) => [keyOf(plan), { digest: pack.digest, size: pack.size }]));
       if (sameKeys(next, known)) return;
-      // the next deploy reads the files then
-      await replace(file, JSON.stringify({ version, directory: real, packs: next })).catch(() => undefined);
+      // what cannot be written, or a power cut breaks, is read again by the next deploy
+      await replaceFile(file, JSON.stringify({ version, directory: real, packs: next })).catch(() => undefined);
       await sweepOld(path.dirname(file), openedAtMs).catch(() => undefined);
     },
   };
@@ -67,21 +68,6 @@ async function read(file: string, directory: string): Promise<Readonly<Record<st
     // absent, broken or foreign
   }
   return {};
-}
-
-let writes = 0;
-
-/** Readers see the old content or the new one; what a power cut leaves of it is a broken index. */
-async function replace(file: string, content: string): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  const next = `${file}.${process.pid}.${writes++}`;
-  try {
-    await writeFile(next, content, { mode: 0o600 });
-    await rename(next, file);
-  } catch (error) {
-    await rm(next, { force: true });
-    throw error;
-  }
 }
 
 async function sweepOld(folder: string, nowMs: number): Promise<void> {
@@ -110,10 +96,6 @@ function newestChangeMs({ part }: PackPlan): number {
 function sameKeys(left: object, right: object): boolean {
   const keys = Object.keys(left);
   return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key));
-}
-
-function cacheDir({ XDG_CACHE_HOME: configured }: NodeJS.ProcessEnv): string {
-  return configured !== undefined && path.isAbsolute(configured) ? configured : path.join(homedir(), ".cache");
 }
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

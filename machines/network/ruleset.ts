@@ -85,7 +85,8 @@ function toMirror({ bridge, gatewayIpv4, gatewayIpv6 }: OrgNetwork, ports: reado
   ];
 }
 
-const dnsPort = 53;
+/** where the gateway answers its org */
+export const dnsPort = 53;
 /** questions of an org's machines over UDP; more than any build asks, and no work for a resolver */
 const dnsRate = "limit rate over 1000/second burst 1000 packets";
 

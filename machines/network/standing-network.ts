@@ -29,10 +29,8 @@ export type StandingFiles = { readonly network: string; readonly user?: string }
 
 export function standingFiles(settings: Settings, { org, id }: MachineName): Required<StandingFiles> {
   const network = instancePaths.machineNetwork(settings, org, id);
-  return { network, user: userFile(network) };
+  return { network, user: `${network}.user` };
 }
-
-const userFile = (network: string): string => `${network}.user`;
 
 /**
  * A network namespace that no process holds: it lives as long as it is mounted on its file. Its loopback is up. It belongs to a user
@@ -45,13 +43,13 @@ export async function makeStandingNetwork(
   signal: AbortSignal,
 ): Promise<void> {
   await removeStandingNetwork(settings, machine, signal);
-  const network = instancePaths.machineNetwork(settings, machine.org, machine.id);
+  const { network, user } = standingFiles(settings, machine);
   await mkdir(path.dirname(network), { recursive: true, mode: 0o700 });
   const kinds = idMapping === undefined ? (["net"] as const) : (["net", "user"] as const);
   await using holder = await holdNamespaces(kinds, signal);
   if (idMapping !== undefined) await mapIds(holder.pid, idMapping);
   for (const kind of kinds) {
-    const file = kind === "net" ? network : userFile(network);
+    const file = kind === "net" ? network : user;
     await writeFile(file, "");
     await runProgram("mount", ["--bind", `/proc/${holder.pid}/ns/${kind}`, file], { signal });
   }
@@ -126,8 +124,7 @@ const nsfsMagic = 0x6e736673;
 /** The namespace goes with its last process; without one, at once, and its port of the bridge with it. */
 export async function removeStandingNetwork(settings: Settings, machine: MachineName, signal: AbortSignal): Promise<void> {
   await rm(recordFile(settings, machine), { force: true });
-  const network = instancePaths.machineNetwork(settings, machine.org, machine.id);
-  for (const file of [network, userFile(network)]) await unmountNetwork(file, signal);
+  for (const file of Object.values(standingFiles(settings, machine))) await unmountNetwork(file, signal);
 }
 
 export async function unmountNetwork(file: string, signal: AbortSignal): Promise<void> {

@@ -1,23 +1,16 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
+import { readWhenChanged } from "../../config/read-when-changed.ts";
+import { dnsPort } from "../network/ruleset.ts";
 
 export type Server = { readonly address: string; readonly port: number };
 
-const dnsPort = 53;
 /** MAXNS of resolv.conf(5) */
 const most = 3;
 
 /** The resolvers that `resolv.conf` of the host names; its loopback if it names none, as resolv.conf(5) has it. Read anew when it changes. */
 export function createHostServers(file = "/etc/resolv.conf"): () => Promise<readonly Server[]> {
-  let read: { readonly version: string; readonly servers: readonly Server[] } | undefined;
-  return async () => {
-    const version = await stat(file).then(
-      ({ ino, mtimeMs, size }) => `${ino}/${mtimeMs}/${size}`,
-      () => "none",
-    );
-    if (read?.version !== version) read = { version, servers: serversIn(await readFile(file, "utf8").catch(() => "")) };
-    return read.servers;
-  };
+  return readWhenChanged(file, async () => serversIn(await readFile(file, "utf8").catch(() => "")));
 }
 
 export function serversIn(resolvConfText: string): readonly Server[] {

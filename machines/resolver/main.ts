@@ -2,6 +2,8 @@
 import { existsSync } from "node:fs";
 import { pino } from "pino";
 import { imageHostName } from "../../config/mirror-ports.ts";
+import { instancePaths } from "../../config/paths.ts";
+import { readWhenChanged } from "../../config/read-when-changed.ts";
 import { announceReady } from "../../config/ready.ts";
 import { settingsFromEnvironment } from "../../config/settings.ts";
 import { networksOf, readNetworkRegistry } from "../network/network-registry.ts";
@@ -14,7 +16,7 @@ const log = pino({ name: "resolver" });
 const settings = settingsFromEnvironment();
 
 const resolver = await openResolver({
-  networks: async () => networksOf(settings, await readNetworkRegistry(settings)),
+  networks: readWhenChanged(instancePaths.networks(settings), async () => networksOf(settings, await readNetworkRegistry(settings))),
   isUp: ({ bridge }) => existsSync(`/sys/class/net/${bridge}`),
   zone: createZones(settings),
   own: { imageHostName: imageHostName(settings.registry.imageHost), reverseZones: reverseZones(settings.network) },

@@ -1,3 +1,4 @@
+import { dnsPort } from "../network/ruleset.ts";
 import type { OrgNetwork } from "../types.ts";
 import type { ForwarderOptions } from "./forwarder.ts";
 import { createOrgService, type ListenerChange, type OrgService } from "./org-service.ts";
@@ -26,7 +27,7 @@ export type Resolver = {
 
 /** Answers the machines of each org on its own gateway addresses, from when these are there on. Errors of one org are not another's. */
 export async function openResolver(options: ResolverOptions): Promise<Resolver> {
-  const { networks, isUp, zone, own, forwarder, port = 53, lookEveryMs = 250, onChange } = options;
+  const { networks, isUp, zone, own, forwarder, port = dnsPort, lookEveryMs = 250, onChange } = options;
   const services = new Map<string, OrgService>();
   let closed = false;
 

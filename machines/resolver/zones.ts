@@ -1,19 +1,18 @@
-import { stat } from "node:fs/promises";
 import { isIPv4 } from "node:net";
 import { imageHostName } from "../../config/mirror-ports.ts";
 import { instancePaths } from "../../config/paths.ts";
+import { readWhenChanged } from "../../config/read-when-changed.ts";
 import type { Settings } from "../../config/settings.ts";
 import { readAddresses } from "../network/address-file.ts";
 import { hostPartOf, machineAddresses, type MachineAddresses } from "../network/address-plan.ts";
 import { readRoutes, type Route } from "../router/routes.ts";
-import type { OrgNetwork } from "../types.ts";
+import { builderMachineId, type OrgNetwork } from "../types.ts";
 import type { Zone } from "./zone.ts";
-
-const builderMachineId = "builder";
 
 /** The names of orgs as this host's files have them at the moment: where requests go, by the router's own record, is where names lead. */
 export function createZones(settings: Settings): (network: OrgNetwork) => Promise<Zone> {
-  const routes = createRoutesView(instancePaths.routes(settings));
+  const routesFile = instancePaths.routes(settings);
+  const routes = readWhenChanged(routesFile, () => readRoutes(routesFile));
   const hostName = imageHostName(settings.registry.imageHost);
   return async (network) => {
     const [all, builder] = await Promise.all([routes(), readAddresses(settings, network.org, builderMachineId)]);
@@ -40,17 +39,4 @@ function inNetwork(network: OrgNetwork, address: string): MachineAddresses[] {
   if (!isIPv4(address)) return [];
   const addresses = machineAddresses(network, hostPartOf({ ipv4: address, ipv6: "" }));
   return addresses.ipv4 === address ? [addresses] : [];
-}
-
-function createRoutesView(file: string): () => Promise<readonly Route[]> {
-  let read: { readonly version: string; readonly routes: Promise<readonly Route[]> } | undefined;
-  return async () => {
-    // it is replaced as a whole
-    const version = await stat(file, { bigint: true }).then(
-      ({ ino, mtimeNs }) => `${ino}/${mtimeNs}`,
-      () => "none",
-    );
-    if (read?.version !== version) read = { version, routes: readRoutes(file) };
-    return await read.routes;
-  };
 }

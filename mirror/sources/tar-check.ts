@@ -1,4 +1,5 @@
 import path from "node:path";
+import { leadsOut } from "../../config/leads-out.ts";
 
 /** A source that no build gets: a client of ours sends none such. */
 export class SourceRefusedError extends Error {
@@ -124,8 +125,7 @@ function requireInside(name: string): void {
 
 function requireTargetInside(name: string, target: string): void {
   if (target === "" || path.posix.isAbsolute(target)) throw refused(name, `it is a symlink to the absolute path "${target}"`);
-  const reached = path.posix.normalize(path.posix.join(path.posix.dirname(name), target));
-  if (reached === ".." || reached.startsWith("../")) throw refused(name, `it is a symlink that leads out, to "${target}"`);
+  if (leadsOut(name, target)) throw refused(name, `it is a symlink that leads out, to "${target}"`);
 }
 
 function readPax(records: Buffer, offset: number): Pax {

@@ -3,10 +3,9 @@ import { inject } from "vitest";
 import type { BuildEvent } from "../../../builder/buildkit/progress.ts";
 import { type SolveInput, type SolveOutput, solve } from "../../../builder/buildkit/solve.ts";
 import { type Builders, createBuilders } from "../../../builder/builders.ts";
-import { builderMachineId } from "../../../builder/names.ts";
 import type { Settings } from "../../../config/settings.ts";
 import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
-import type { MachineState } from "../../../machines/types.ts";
+import { builderMachineId, type MachineState } from "../../../machines/types.ts";
 import { type MachineLab, openMachineLab } from "../machines/support/lab.ts";
 import { type StandIn, openStandIn, tarOf } from "./stand-in.ts";
 

@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { builderMachineId } from "../../../builder/names.ts";
+import { builderMachineId } from "../../../machines/types.ts";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
 import { enterMachine } from "./enter-machine.ts";
 import { type BuilderLab, openBuilderLab } from "./builder-lab.ts";

@@ -11,7 +11,7 @@ import type { Builders } from "../../../builder/builders.ts";
 import { ensureBuilderImage } from "../../../builder/image.ts";
 import { ensureCacheVolume } from "../../../builder/cache-volume.ts";
 import { builderPlan } from "../../../builder/machine-plan.ts";
-import { builderMachineId } from "../../../builder/names.ts";
+import { builderMachineId } from "../../../machines/types.ts";
 import { instancePaths, orgNamespace } from "../../../config/paths.ts";
 import { createMachines } from "../../../machines/machines.ts";
 import { snapshotKeyOf } from "../../../machines/prepare-snapshot.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { builderMachineId } from "../../../builder/names.ts";
+import { builderMachineId } from "../../../machines/types.ts";
 import { cgroupPids, machineCgroup } from "../../../machines/cgroup.ts";
 import { type SourceDir, sourceDir, tinyApp, tinyConfig } from "../../support/apps.ts";
 import { openGitServer } from "../../support/git-server.ts";

@@ -2,7 +2,8 @@ import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type BuildLogEntry, buildLogName, createBuildLogs } from "../../../builder/build-log.ts";
+import { type BuildLogEntry, createBuildLogs } from "../../../builder/build-log.ts";
+import { buildLogName } from "../../../config/build-log-name.ts";
 
 let dir: string;
 beforeAll(async () => {
